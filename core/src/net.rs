@@ -1,0 +1,222 @@
+//! The network as the machines see it: requests and their completions.
+
+use crate::{LinkId, ListenerId, QueryId};
+use alloc::{string::String, vec::Vec};
+use bytes::Bytes;
+use core::fmt;
+use core::net::SocketAddr;
+use serde::{Deserialize, Serialize};
+
+/// A request to the network. Each gets exactly one completion, named beside it; `Close` and `Broken` also complete
+/// whatever was outstanding on their link, `Unlisten` whatever was outstanding on its listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetAction {
+    /// Look a name up → [`NetEvent::Resolved`]. Never on the loop's thread.
+    Resolve {
+        /// Names the completion.
+        query: QueryId,
+        /// A host name.
+        host: String,
+        /// Goes unchanged into the result.
+        port: u16,
+    },
+    /// Listen on an address; port 0 takes any free one → [`NetEvent::Listening`] or [`NetEvent::ListenFailed`].
+    /// IPv6 wildcards listen on IPv6 alone unless the system cannot.
+    Listen {
+        /// The new listener.
+        listener: ListenerId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Take the next connection → [`NetEvent::Accepted`] or [`NetEvent::AcceptFailed`]. At most one is armed a listener;
+    /// not arming it leaves newcomers in the system's backlog.
+    Accept {
+        /// An open listener.
+        listener: ListenerId,
+        /// The id that the accepted link gets.
+        link: LinkId,
+    },
+    /// Stop listening → [`NetEvent::Unlistened`].
+    Unlisten {
+        /// An open listener.
+        listener: ListenerId,
+    },
+    /// Connect → [`NetEvent::Dialed`] or [`NetEvent::DialFailed`].
+    Dial {
+        /// The new link.
+        link: LinkId,
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Write all of `buffers`, in order → [`NetEvent::Sent`] once the system has taken every byte. At most one is
+    /// outstanding a link.
+    Send {
+        /// An open link.
+        link: LinkId,
+        /// What to write; together never empty.
+        buffers: Vec<Bytes>,
+    },
+    /// Read up to `max` bytes as soon as there are any → [`NetEvent::Received`] or [`NetEvent::PeerClosed`]. At most one
+    /// is armed a link; not arming it is backpressure. The runtime allocates only when bytes are there.
+    Recv {
+        /// An open link.
+        link: LinkId,
+        /// At least 1.
+        max: usize,
+    },
+    /// No more will be sent: the peer reads the end of the stream → [`NetEvent::ShutdownDone`].
+    Shutdown {
+        /// An open link with no send outstanding.
+        link: LinkId,
+    },
+    /// End the link now → [`NetEvent::Closed`]. Also ends a dial under way.
+    Close {
+        /// A link that was not yet reported as failed or broken.
+        link: LinkId,
+    },
+}
+
+/// What the network answers or reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetEvent {
+    /// A look-up ended: at least one address in the system's order of preference, or why not.
+    Resolved {
+        /// Which look-up.
+        query: QueryId,
+        /// What it found.
+        result: Result<Vec<SocketAddr>, NetError>,
+    },
+    /// The listener is open; `address` has the port that was chosen.
+    Listening {
+        /// Which listener.
+        listener: ListenerId,
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// The system refused the address; the listener does not exist.
+    ListenFailed {
+        /// Which listener.
+        listener: ListenerId,
+        /// Why.
+        error: NetError,
+    },
+    /// A newcomer; its link is open.
+    Accepted {
+        /// At which listener.
+        listener: ListenerId,
+        /// The id that the `Accept` gave.
+        link: LinkId,
+        /// The newcomer's own address.
+        peer: SocketAddr,
+        /// The address that it reached us at.
+        local: SocketAddr,
+    },
+    /// Nothing could be accepted (no descriptors); the listener stays open, the link does not exist.
+    AcceptFailed {
+        /// At which listener.
+        listener: ListenerId,
+        /// The id that the `Accept` gave.
+        link: LinkId,
+        /// Why.
+        error: NetError,
+    },
+    /// The listener is closed.
+    Unlistened {
+        /// Which listener.
+        listener: ListenerId,
+    },
+    /// The dialled link is open.
+    Dialed {
+        /// Which link.
+        link: LinkId,
+        /// The address reached.
+        peer: SocketAddr,
+        /// Our own address on it.
+        local: SocketAddr,
+    },
+    /// The dial failed; the link does not exist.
+    DialFailed {
+        /// Which link.
+        link: LinkId,
+        /// Why.
+        error: NetError,
+    },
+    /// The system has taken every byte of the send.
+    Sent {
+        /// On which link.
+        link: LinkId,
+    },
+    /// Bytes have come; never empty.
+    Received {
+        /// On which link.
+        link: LinkId,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// The peer will send no more (it may still read).
+    PeerClosed {
+        /// On which link.
+        link: LinkId,
+    },
+    /// Our end of the stream has been told to the peer.
+    ShutdownDone {
+        /// On which link.
+        link: LinkId,
+    },
+    /// The link is dead; completes all that was outstanding on it.
+    Broken {
+        /// Which link.
+        link: LinkId,
+        /// Why.
+        error: NetError,
+    },
+    /// The link is closed as asked; completes all that was outstanding on it.
+    Closed {
+        /// Which link.
+        link: LinkId,
+    },
+}
+
+/// What a network can answer, apart as far as a caller can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum NetError {
+    /// Nobody listens there.
+    Refused,
+    /// No answer came.
+    TimedOut,
+    /// No route, or the network is down.
+    Unreachable,
+    /// The peer, or something between, reset the link.
+    Reset,
+    /// Another process listens on that address.
+    AddressInUse,
+    /// This host has no such address.
+    AddressNotAvailable,
+    /// The system forbids it (a port below 1024, a firewall).
+    PermissionDenied,
+    /// The name does not exist, or has no address.
+    NameNotFound,
+    /// No descriptors or buffers are left.
+    Exhausted,
+    /// Any other, by the system's number.
+    Other(i32),
+}
+
+impl fmt::Display for NetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "connection refused: nothing listens there",
+            Self::TimedOut => "no answer",
+            Self::Unreachable => "no route to it",
+            Self::Reset => "the connection was reset",
+            Self::AddressInUse => "the address is in use by another program",
+            Self::AddressNotAvailable => "this host has no such address",
+            Self::PermissionDenied => "permission denied",
+            Self::NameNotFound => "the name does not resolve to an address",
+            Self::Exhausted => "no file descriptors or buffers are left",
+            Self::Other(number) => return write!(f, "system error {number}"),
+        })
+    }
+}
+
+impl core::error::Error for NetError {}
