@@ -21,6 +21,7 @@ pub mod pack;
 pub mod process;
 pub mod registry;
 pub mod time;
+pub mod timers;
 pub mod wire;
 
 pub use address::Address;
