@@ -1,4 +1,16 @@
 //! The DataPack codec (seed §2.2 XxDataPack): `headersize | header | data`.
+//!
+//! [`Encoder`] makes buffers of packs, [`Decoder`] makes packs of whatever pieces arrive; [`DataHeader`] has the layout.
+//! Neither knows what a pack means.
+
+mod decoder;
+mod encoder;
+mod header;
+mod rope;
+
+pub use decoder::{DecodeError, Decoder};
+pub use encoder::{EncodeError, Encoder, encode, encode_into};
+pub use header::DataHeader;
 
 use alloc::vec::Vec;
 use bytes::Bytes;
