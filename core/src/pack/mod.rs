@@ -7,10 +7,13 @@ mod decoder;
 mod encoder;
 mod header;
 mod rope;
+mod value;
+mod value_wire;
 
 pub use decoder::{DecodeError, Decoder};
 pub use encoder::{EncodeError, Encoder, encode, encode_into};
 pub use header::DataHeader;
+pub use value::{Dict, Value, ValueError};
 
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -76,7 +79,3 @@ impl DataPack {
         self.head.len() + self.bulk.iter().map(Bytes::len).sum::<usize>()
     }
 }
-
-/// Placeholder, replaced by the codec's `value.rs`.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Dict {}
