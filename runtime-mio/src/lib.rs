@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Drives the machines of `xxnet-core` on real sockets, files and processes.
+//!
+//! [`Driver`] is the whole of it: it owns a machine, turns what the system reports into events, and does what the machine's
+//! actions say. One thread runs the machine and all sockets; names, files and hashing have a few of their own.
+
+mod alarm;
+mod chunks;
+pub mod clock;
+pub mod disk;
+mod driver;
+mod handle;
+mod names;
+mod net;
+pub mod process;
+mod timer;
+mod workers;
+
+pub use disk::DiskOptions;
+pub use driver::{Driver, Flow, Options};
+pub use handle::{Handle, MAILBOX, SendError};
+pub use process::Processes;

@@ -1,0 +1,51 @@
+//! The system's numbers as the machines' words.
+
+use std::io;
+use xxnet_core::net::NetError;
+
+/// What a caller can act on; the number itself for all else.
+pub(crate) fn net_error(error: &io::Error) -> NetError {
+    let Some(number) = error.raw_os_error() else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => NetError::Reset,
+            io::ErrorKind::TimedOut => NetError::TimedOut,
+            _ => NetError::Other(0),
+        };
+    };
+    match number {
+        libc::ECONNREFUSED => NetError::Refused,
+        libc::ETIMEDOUT => NetError::TimedOut,
+        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => NetError::Unreachable,
+        libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED | libc::ENOTCONN => NetError::Reset,
+        libc::EADDRINUSE => NetError::AddressInUse,
+        libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT => NetError::AddressNotAvailable,
+        libc::EACCES | libc::EPERM => NetError::PermissionDenied,
+        libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => NetError::Exhausted,
+        other => NetError::Other(other),
+    }
+}
+
+/// As [`net_error`], for a dial: a host without that address family has no way there.
+pub(crate) fn dial_error(error: &io::Error) -> NetError {
+    match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) => NetError::Unreachable,
+        _ => net_error(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dial_error, net_error};
+    use std::io;
+    use xxnet_core::net::NetError;
+
+    #[test]
+    fn each_word_has_its_numbers() {
+        let of = |number| net_error(&io::Error::from_raw_os_error(number));
+        assert_eq!(of(libc::ECONNREFUSED), NetError::Refused);
+        assert_eq!(of(libc::ENETUNREACH), NetError::Unreachable);
+        assert_eq!(of(libc::EMFILE), NetError::Exhausted);
+        assert_eq!(of(libc::EXDEV), NetError::Other(libc::EXDEV));
+        assert_eq!(dial_error(&io::Error::from_raw_os_error(libc::EAFNOSUPPORT)), NetError::Unreachable);
+    }
+}
