@@ -1,0 +1,250 @@
+//! Daemons as child processes of `up`, `demo` and `bench`: started, heard, ended with us however we end.
+
+use super::errors::{Failure, Outcome, plain};
+use super::host;
+use serde_json::{Map, Value};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long children get to shut down in order; the longest step is a kill and its reaping.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChildId(usize);
+
+/// What comes from the children, and from whoever wants us to end.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A line of a child's log.
+    Line(ChildId, Map<String, Value>),
+    /// Something else that it wrote to standard error.
+    Text(ChildId, String),
+    /// It has ended.
+    Gone(ChildId, ExitStatus),
+    /// A signal asks us to end, for the so-manieth time.
+    Signal(i32, u32),
+}
+
+struct Child {
+    name: String,
+    process: u32,
+    /// Its end tells the child to shut down; the system closes it for us if we are killed.
+    stdin: Option<ChildStdin>,
+    gone: Option<ExitStatus>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// All children of this process.
+pub(crate) struct Children {
+    program: PathBuf,
+    key_file: Option<PathBuf>,
+    children: Vec<Child>,
+    sender: Sender<Heard>,
+    heard: Receiver<Heard>,
+}
+
+impl Children {
+    /// None yet; signals are heard from now on.
+    pub(crate) fn new(key_file: Option<PathBuf>) -> Outcome<Self> {
+        // The file itself, even if another one has taken its name since.
+        let own = PathBuf::from("/proc/self/exe");
+        let program = if own.exists() {
+            own
+        } else {
+            std::env::current_exe().map_err(|error| {
+                Failure::new(format!("cannot find this program itself: {}", plain(&error)))
+            })?
+        };
+        let (sender, heard) = channel();
+        let signals = sender.clone();
+        host::on_signals(move |signal, count| {
+            let _ = signals.send(Heard::Signal(signal, count));
+        })?;
+        Ok(Self { program, key_file, children: Vec::new(), sender, heard })
+    }
+
+    /// Starts `xxnet ARGS…` as a daemon that ends with us. Its log is heard as JSON.
+    pub(crate) fn daemon(&mut self, name: &str, args: &[String]) -> Outcome<ChildId> {
+        let mut command = self.command();
+        command.args(args).arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::null());
+        self.start(name, command)
+    }
+
+    /// This program, with our key and logs as JSON.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg0("xxnet").arg("--log-format=json");
+        if let Some(path) = &self.key_file {
+            command.arg("--key-file").arg(path);
+        }
+        command
+    }
+
+    /// Starts a prepared command and listens to its standard error.
+    pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Outcome<ChildId> {
+        // A group of its own: Ctrl-C is ours to pass on, in order.
+        let mut child = command
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| Failure::new(format!("cannot start {name}: {}", plain(&error))))?;
+        let id = ChildId(self.children.len());
+        let stderr = child.stderr.take();
+        let (lines, end) = (self.sender.clone(), self.sender.clone());
+        let reader = stderr.map(|stderr| std::thread::spawn(move || read(id, stderr, &lines)));
+        self.children.push(Child {
+            name: name.to_owned(),
+            process: child.id(),
+            stdin: child.stdin.take(),
+            gone: None,
+            reader,
+        });
+        std::thread::spawn(move || {
+            if let Ok(status) = child.wait() {
+                let _ = end.send(Heard::Gone(id, status));
+            }
+        });
+        Ok(id)
+    }
+
+    /// The child's name.
+    pub(crate) fn name(&self, id: ChildId) -> &str {
+        &self.children[id.0].name
+    }
+
+    /// The child's process.
+    pub(crate) fn process(&self, id: ChildId) -> u32 {
+        self.children[id.0].process
+    }
+
+    /// The next thing heard, or nothing within `patience`.
+    pub(crate) fn next(&mut self, patience: Duration) -> Option<Heard> {
+        let heard = match self.heard.recv_timeout(patience) {
+            Ok(heard) => heard,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+        };
+        if let Heard::Gone(id, status) = heard {
+            self.children[id.0].gone = Some(status);
+        }
+        Some(heard)
+    }
+
+    /// Waits until a child logs `event`; `other` gets everything else.
+    ///
+    /// # Errors
+    /// It ends before, takes longer than ten seconds, or a signal asks us to end.
+    pub(crate) fn wait_for(
+        &mut self,
+        child: ChildId,
+        event: &str,
+        mut other: impl FnMut(&Self, &Heard),
+    ) -> Outcome<Map<String, Value>> {
+        let until = Instant::now() + Duration::from_secs(10);
+        let mut last = String::new();
+        loop {
+            let name = self.name(child).to_owned();
+            match self.next(until.saturating_duration_since(Instant::now())) {
+                Some(Heard::Line(id, line)) if id == child && text(&line, "event") == event => {
+                    return Ok(line);
+                }
+                Some(Heard::Signal(signal, _)) => {
+                    return Err(Failure::silent(super::run::signal_code(signal)));
+                }
+                Some(Heard::Gone(id, status)) if id == child => {
+                    let last = last.trim_start_matches("xxnet: ");
+                    return Err(Failure::new(match last {
+                        "" => format!("{name} has ended at once ({status})"),
+                        last => last.to_owned(),
+                    }));
+                }
+                Some(heard) => {
+                    if let Heard::Text(id, text) = &heard {
+                        if *id == child {
+                            last.clone_from(text);
+                        }
+                    }
+                    other(self, &heard);
+                }
+                None => {
+                    return Err(Failure::new(format!("{name} has not said '{event}' within ten seconds")));
+                }
+            }
+        }
+    }
+
+    /// Ends all children in order, the last started first asked; kills what stays. Harmless twice.
+    pub(crate) fn end(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            child.stdin = None;
+        }
+        let until = Instant::now() + PATIENCE;
+        while self.children.iter().any(|child| child.gone.is_none()) {
+            match self.next(until.saturating_duration_since(Instant::now())) {
+                Some(Heard::Signal(_, 2..)) | None => break,
+                Some(_) => {}
+            }
+        }
+        for child in self.children.iter_mut().filter(|child| child.gone.is_none()) {
+            signal(child.process, libc::SIGKILL);
+        }
+        while self.children.iter().any(|child| child.gone.is_none()) {
+            if self.next(Duration::from_secs(2)).is_none() {
+                break;
+            }
+        }
+        for reader in
+            self.children.iter_mut().filter(|child| child.gone.is_some()).filter_map(|c| c.reader.take())
+        {
+            let _ = reader.join();
+        }
+    }
+
+    /// Sends a signal to a child that still lives.
+    pub(crate) fn signal(&self, id: ChildId, number: i32) {
+        let child = &self.children[id.0];
+        if child.gone.is_none() {
+            signal(child.process, number);
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn signal(process: u32, number: i32) {
+    if let Ok(process) = libc::pid_t::try_from(process) {
+        // SAFETY: no memory is touched.
+        unsafe { libc::kill(process, number) };
+    }
+}
+
+fn read(id: ChildId, stderr: ChildStderr, heard: &Sender<Heard>) {
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = match serde_json::from_slice(&line) {
+            Ok(Value::Object(object)) => Heard::Line(id, object),
+            _ => Heard::Text(id, String::from_utf8_lossy(&line).into_owned()),
+        };
+        if heard.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// A text of a log line; empty if it has none of that name.
+pub(crate) fn text<'a>(line: &'a Map<String, Value>, name: &str) -> &'a str {
+    line.get(name).and_then(Value::as_str).unwrap_or("")
+}
+
+/// A number of a log line.
+pub(crate) fn number(line: &Map<String, Value>, name: &str) -> Option<u64> {
+    line.get(name).and_then(Value::as_u64)
+}

@@ -1,0 +1,72 @@
+//! What the two daemons share: their end, and the words when they cannot listen.
+
+use super::errors::{Failure, Outcome};
+use super::host::{self, Door};
+use std::io::Read as _;
+use std::net::SocketAddr;
+use xxnet_core::net::NetError;
+
+/// Options of daemons that other subcommands start as their children.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ChildArgs {
+    /// Shut down when standard input ends: a child that outlives its parent would be left behind.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// Shuts down in order at the first signal (or at the end of standard input, if asked), and leaves at once at the second.
+pub(crate) fn end_when_told<C: Clone + Send + 'static>(
+    door: &Door<C>,
+    shutdown: C,
+    child: &ChildArgs,
+) -> Outcome {
+    if child.until_stdin_closes {
+        let (door, shutdown) = (door.clone(), shutdown.clone());
+        std::thread::spawn(move || {
+            // Whatever is written there means nothing; only the end does.
+            let mut nothing = [0; 64];
+            while matches!(std::io::stdin().lock().read(&mut nothing), Ok(1..)) {}
+            door.send(shutdown);
+        });
+    }
+    let door = door.clone();
+    host::on_signals(move |signal, count| {
+        if count > 1 {
+            std::process::exit(128 + signal);
+        }
+        tracing::info!(event = "shutting-down", signal);
+        door.send(shutdown.clone());
+    })
+}
+
+/// Why nothing can be listened on there, and what to do.
+pub(crate) fn listen_failed(address: SocketAddr, error: NetError) -> Failure {
+    let advice = match error {
+        NetError::AddressInUse => "stop the other program, or choose another port with --listen",
+        NetError::AddressNotAvailable => "choose one of this host's own addresses with --listen",
+        NetError::PermissionDenied => "choose a port from 1024 on with --listen",
+        _ => "choose another address with --listen",
+    };
+    Failure::new(format!("cannot listen on {address}: {error}; {advice}"))
+}
+
+/// Warns once that nothing is encrypted yet, where others can read it.
+pub(crate) fn warn_if_readable(address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            event = "not-encrypted",
+            address = %address,
+            "what travels can be read on the network; the cluster key keeps strangers out, but encryption is still to come"
+        );
+    }
+}
+
+/// This host's name.
+pub(crate) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map(|name| name.trim().chars().filter(|c| !c.is_control()).take(60).collect::<String>())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "host".to_owned())
+}

@@ -1,0 +1,215 @@
+//! The command line: one file a subcommand.
+
+mod args;
+mod ask;
+mod cancel;
+mod children;
+mod daemon;
+mod errors;
+mod exe;
+mod host;
+mod keys;
+mod logging;
+mod nodes;
+mod notices;
+mod reg;
+mod run;
+mod style;
+mod table;
+mod tasks;
+mod up;
+mod why;
+mod words;
+
+use clap::{ArgAction, Parser, Subcommand};
+use errors::{Failure, Outcome, exit};
+use logging::{LogFormat, Loudness};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use style::{Style, Tone};
+use xxnet_core::{ClusterKey, Config, InstanceId};
+
+const EXAMPLES: &str = "\
+Examples:
+  xxnet demo                                   see a whole cluster work, once, on this machine
+  xxnet up                                     start a cluster on this machine; Ctrl-C ends it
+  xxnet run -- hostname                        run a command on it
+  xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'
+  xxnet run -C . -- make                       ship this folder, run there, bring back what changed
+
+Three machines:
+  one$   xxnet reg --listen 0.0.0.0:7700       the registry; makes ~/.config/xxnet/key, copy it to the others
+  two$   xxnet exe --reg one                   an executor
+  three$ XXNET_REG=one xxnet run -- hostname   prints two's name
+
+Exit codes:
+  0 done   1 it failed   2 the command line is wrong
+  `xxnet run` exits as the command does; see `xxnet run --help`";
+
+/// Run a command on another machine, with its files, and bring the results back.
+#[derive(Debug, Parser)]
+#[command(name = "xxnet", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
+    /// Say more; twice, even more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say less; twice, nothing but errors
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    quiet: u8,
+    /// The cluster key [default: ~/.config/xxnet/key, made on first use]
+    #[arg(long, global = true, value_name = "FILE", env = "XXNET_KEY_FILE", hide_env_values = true)]
+    key_file: Option<PathBuf>,
+    /// How logs are written to standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    log_format: LogFormat,
+}
+
+impl Common {
+    fn loudness(&self) -> Loudness {
+        Loudness::new(self.verbose, self.quiet)
+    }
+
+    fn key(&self) -> Outcome<ClusterKey> {
+        keys::load(self.key_file.as_deref())
+    }
+
+    /// A node of that name: a new instance, the cluster's key, a seed from the system.
+    fn config(&self, name: impl Into<String>) -> Outcome<Config> {
+        let name = name.into();
+        if name.is_empty() || name.len() > Config::MAX_NAME || name.chars().any(char::is_control) {
+            return Err(Failure::usage(format!(
+                "a name has 1 to {} bytes and no control characters",
+                Config::MAX_NAME
+            )));
+        }
+        let mut random = [0; 24];
+        getrandom::fill(&mut random)
+            .map_err(|error| Failure::new(format!("the system gives no random numbers: {error}")))?;
+        let (instance, seed) = random.split_at(16);
+        let instance = InstanceId(instance.try_into().unwrap_or_default());
+        let seed = u64::from_le_bytes(seed.try_into().unwrap_or_default());
+        Ok(Config::new(instance, name, self.key()?, seed))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a registry and executors on this machine, until Ctrl-C
+    Up(up::UpArgs),
+    /// Run a command on another executor, with its files
+    Run(run::RunArgs),
+    /// Be the registry: knows who is there, assigns tasks
+    Reg(reg::RegistryArgs),
+    /// Be an executor: runs tasks
+    Exe(exe::ExecutorArgs),
+    /// List the executors and clients
+    Nodes(nodes::NodesArgs),
+    /// List the tasks
+    Tasks(tasks::TasksArgs),
+    /// End tasks, wherever they run
+    Cancel(cancel::CancelArgs),
+    /// Say what a task waits for, since when, until when, and what then
+    Why(why::WhyArgs),
+}
+
+/// Parses, runs, and says in one sentence what went wrong.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let outcome = match cli.command {
+        Command::Up(args) => up::up(&cli.common, &args),
+        Command::Run(args) => run::run(&cli.common, args).map_err(Failure::in_run),
+        Command::Reg(args) => reg::reg(&cli.common, &args),
+        Command::Exe(args) => exe::exe(&cli.common, args),
+        Command::Nodes(args) => nodes::nodes(&cli.common, &args),
+        Command::Tasks(args) => tasks::tasks(&cli.common, &args),
+        Command::Cancel(args) => cancel::cancel(&cli.common, &args),
+        Command::Why(args) => why::why(&cli.common, &args),
+    };
+    ExitCode::from(outcome.unwrap_or_else(|failure| {
+        if !failure.text.is_empty() {
+            say_error(&failure.text);
+        }
+        failure.code
+    }))
+}
+
+/// One sentence on standard error.
+pub(crate) fn say_error(text: &str) {
+    eprintln_quietly(&format!("{} {text}", Style::stderr().paint(Tone::Bad, "xxnet:")));
+}
+
+/// One hint on standard error.
+pub(crate) fn say(text: &str) {
+    eprintln_quietly(&format!("{} {text}", Style::stderr().paint(Tone::Bold, "xxnet:")));
+}
+
+/// As `eprintln!`, but a standard error that is closed is no reason to die.
+pub(crate) fn eprintln_quietly(line: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Help and version go where they should; `run` has 125 for a wrong command line, as `env` and `docker run` have it, so
+/// that it can be told from the command's own 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::from(exit::OK);
+    }
+    ExitCode::from(if is_run(std::env::args_os().skip(1)) { exit::RUN_FAILED } else { exit::USAGE })
+}
+
+/// Whether the first word that is neither an option nor an option's value is `run`.
+fn is_run(words: impl Iterator<Item = OsString>) -> bool {
+    let mut value = false;
+    for word in words {
+        if std::mem::replace(&mut value, word == "--key-file" || word == "--log-format") {
+            continue;
+        }
+        if !word.as_encoded_bytes().starts_with(b"-") {
+            return word == "run";
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_of_run_is_told_apart() {
+        let is = |line: &str| is_run(line.split(' ').map(OsString::from));
+        assert!(is("run --bogus"));
+        assert!(is("-v --key-file nodes run"));
+        assert!(!is("nodes run"));
+        assert!(!is("--key-file run nodes"));
+        assert!(!is("--bogus"));
+    }
+}

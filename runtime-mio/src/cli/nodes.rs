@@ -1,0 +1,139 @@
+//! `xxnet nodes`: who is registered.
+
+use super::Common;
+use super::args::RegArgs;
+use super::ask::{ask, print, seconds, wrong_answer};
+use super::errors::{Outcome, exit};
+use super::keys::hex;
+use super::style::{Style, Tone};
+use super::table::{Table, span};
+use serde_json::{Value, json};
+use xxnet_core::message::{NodeRow, Question, Reply};
+
+/// List the executors and clients that are registered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Columns:
+  ROLE     executor: runs tasks; client: an `xxnet run`
+  SLOTS    commands it runs at once; RUNNING of them are taken
+  STATE    ready, or silent: nothing was heard for 9 s, so it gets no new work
+
+Examples:
+  xxnet nodes
+  xxnet nodes --json | jq -r '.nodes[] | select(.role == \"executor\") | .name'
+
+Exit codes: 0 listed, 1 no registry answers, 2 the command line is wrong")]
+pub(crate) struct NodesArgs {
+    #[command(flatten)]
+    reg: RegArgs,
+    /// As JSON, with field names that stay
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks and prints.
+pub(crate) fn nodes(common: &Common, args: &NodesArgs) -> Outcome<u8> {
+    let Reply::Nodes(rows) = ask(common, &args.reg, &Question::Nodes)? else {
+        return Err(wrong_answer());
+    };
+    print(&if args.json { format!("{:#}\n", as_json(&rows)) } else { as_text(&rows, Style::stdout()) })?;
+    Ok(exit::OK)
+}
+
+fn role(row: &NodeRow) -> &'static str {
+    if row.client { "client" } else { "executor" }
+}
+
+fn as_json(rows: &[NodeRow]) -> Value {
+    let nodes: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "name": row.name,
+                "instance": hex(&row.instance.0),
+                "role": role(row),
+                "address": row.address.to_string(),
+                "slots": row.slots,
+                "running": row.running,
+                "proposed": row.proposed,
+                "state": if row.suspect { "silent" } else { "ready" },
+                "silent_seconds": seconds(row.silent),
+            })
+        })
+        .collect();
+    json!({ "nodes": nodes })
+}
+
+fn as_text(rows: &[NodeRow], style: Style) -> String {
+    if rows.is_empty() {
+        return "no nodes; start an executor with `xxnet exe --reg ADDR`\n".to_owned();
+    }
+    let mut table = Table::new(&["NAME", "ROLE", "ADDRESS", "SLOTS", "RUNNING", "STATE"]);
+    for row in rows {
+        let (tone, state) = match (row.suspect, row.client) {
+            (true, _) => (Tone::Warn, format!("silent for {}", span(row.silent))),
+            (false, true) => (Tone::Dim, "ready".to_owned()),
+            (false, false) => (Tone::Plain, "ready".to_owned()),
+        };
+        let (slots, running) = if row.client {
+            ("-".into(), "-".into())
+        } else {
+            (row.slots.to_string(), row.running.to_string())
+        };
+        table.row(
+            tone,
+            [row.name.clone(), role(row).to_owned(), row.address.to_string(), slots, running, state],
+        );
+    }
+    table.render(style)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use xxnet_core::InstanceId;
+
+    fn row() -> NodeRow {
+        NodeRow {
+            instance: InstanceId([0xab; 16]),
+            name: "node-1".into(),
+            address: "127.0.0.1:4000".parse().unwrap(),
+            slots: 2,
+            running: 1,
+            proposed: 0,
+            client: false,
+            suspect: true,
+            silent: 9_500_000,
+        }
+    }
+
+    #[test]
+    fn json_keeps_its_field_names() {
+        let json = as_json(&[row()]);
+        let names: Vec<&String> = json["nodes"][0].as_object().unwrap().keys().collect();
+        let expected = [
+            "address",
+            "instance",
+            "name",
+            "proposed",
+            "role",
+            "running",
+            "silent_seconds",
+            "slots",
+            "state",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(json["nodes"][0]["silent_seconds"], 9.5);
+    }
+
+    #[test]
+    fn text_says_when_nobody_is_there() {
+        assert!(as_text(&[], Style::plain()).contains("xxnet exe"));
+        let text = as_text(&[row()], Style::plain());
+        assert!(
+            text.ends_with("node-1  executor  127.0.0.1:4000  2      1        silent for 9.5s\n"),
+            "{text}"
+        );
+    }
+}

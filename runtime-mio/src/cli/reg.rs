@@ -1,0 +1,62 @@
+//! `xxnet reg`: the registry.
+
+use super::args::{listen, resolve};
+use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
+use super::errors::{Outcome, exit};
+use super::host::{self, Flow};
+use super::{Common, logging, notices};
+use tracing::level_filters::LevelFilter;
+use xxnet_core::Address;
+use xxnet_core::registry::{RegistryCommand, RegistryNotice};
+
+/// Be the registry: knows the executors, and assigns tasks to them. It keeps nothing on disk; killed and started again, it
+/// learns everything anew from executors and publishers, and no task notices.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  xxnet reg                                     for this machine only
+  xxnet reg --listen 0.0.0.0:7700               for the network; copy ~/.config/xxnet/key to the other machines
+  xxnet reg --listen [::1]:7701 --log-format json
+
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 it cannot listen, 2 the command line is wrong")]
+pub(crate) struct RegistryArgs {
+    /// Where to listen: HOST[:PORT], IPv4 or IPv6; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = listen)]
+    listen: Address,
+    /// Its name in logs [default: this host's name]
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    child: ChildArgs,
+}
+
+/// Runs until told to end.
+pub(crate) fn reg(common: &Common, args: &RegistryArgs) -> Outcome<u8> {
+    let address = resolve(&args.listen)?;
+    let name = args.name.clone().unwrap_or_else(|| format!("registry@{}", host_name()));
+    let config = common.config(name)?;
+    logging::start(&config.name, common.log_format, common.loudness().level(LevelFilter::INFO));
+    logging::introduce("registry", config.instance);
+    let mut ended = Ok(exit::OK);
+    host::registry(
+        config,
+        |door| {
+            door.send(RegistryCommand::Listen(address));
+            end_when_told(door, RegistryCommand::Shutdown, &args.child)
+        },
+        |notice, _| {
+            notices::log(&notice);
+            match notice {
+                RegistryNotice::Listening(address) => warn_if_readable(address),
+                RegistryNotice::ListenFailed(address, error) => {
+                    ended = Err(listen_failed(address, error));
+                    return Flow::Stop;
+                }
+                RegistryNotice::Stopped => return Flow::Stop,
+                _ => {}
+            }
+            Flow::Continue
+        },
+    )?;
+    ended
+}
