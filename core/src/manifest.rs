@@ -1,1 +1,0 @@
-//! The list of what a tree holds. (Being built.)

@@ -1,0 +1,162 @@
+//! Names and link targets that stay where they belong.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Longest component of a path in bytes.
+pub const MAX_COMPONENT: usize = 255;
+/// Longest path or link target in bytes.
+pub const MAX_PATH: usize = 4096;
+
+/// What is wrong with a name, a path or a link's target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// It is empty.
+    Empty,
+    /// It begins with `/`.
+    Absolute,
+    /// It leads out of its folder: a `..` in a name, or one too many (or behind a name) in a link's target.
+    Escapes,
+    /// A component is `.` or empty, in the path of an entry.
+    NotPlain,
+    /// It has a NUL byte.
+    Nul,
+    /// It, or a component, is over the limit.
+    TooLong,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "is empty",
+            Self::Absolute => "is absolute; it must be relative to its folder",
+            Self::Escapes => "leads out of its folder",
+            Self::NotPlain => "has an empty component or a single dot",
+            Self::Nul => "has a NUL byte",
+            Self::TooLong => "is too long",
+        })
+    }
+}
+
+impl core::error::Error for NameError {}
+
+/// Whether this can be the name of an input or output in a work folder: relative, and inside it. Slashes are allowed, and
+/// so is `.` alone, which is the folder itself; `./a//b` is `a/b`, see [`clean_name`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &[u8]) -> Result<(), NameError> {
+    check_common(name)?;
+    for component in name.split(|&byte| byte == b'/') {
+        check_component(component)?;
+    }
+    Ok(())
+}
+
+/// A name in its one plain form, so that names can be compared: without empty components and single dots, `.` if nothing
+/// else is left.
+///
+/// # Errors
+/// As [`check_name`].
+pub fn clean_name(name: &[u8]) -> Result<Vec<u8>, NameError> {
+    check_name(name)?;
+    let mut clean = Vec::with_capacity(name.len());
+    for component in name.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".") {
+        if !clean.is_empty() {
+            clean.push(b'/');
+        }
+        clean.extend_from_slice(component);
+    }
+    if clean.is_empty() {
+        clean.push(b'.');
+    }
+    Ok(clean)
+}
+
+/// Whether this can be the path of an entry that is not the root.
+pub(super) fn check_path(path: &[u8]) -> Result<(), NameError> {
+    check_common(path)?;
+    for component in path.split(|&byte| byte == b'/') {
+        if component.is_empty() || component == b"." {
+            return Err(NameError::NotPlain);
+        }
+        check_component(component)?;
+    }
+    Ok(())
+}
+
+/// Whether a link at `path` may point at `target`: it stays inside the tree even if names on its way are links themselves.
+pub(super) fn check_target(path: &[u8], target: &[u8]) -> Result<(), NameError> {
+    check_common(target)?;
+    // The link's own folder is real (each parent is a folder's entry), so `..` means what it says, but only until the
+    // first name: that may be another link, and `..` would then go on from where that one leads.
+    let mut above = path.iter().filter(|&&byte| byte == b'/').count();
+    let mut named = false;
+    for component in target.split(|&byte| byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." if named => return Err(NameError::Escapes),
+            b".." => above = above.checked_sub(1).ok_or(NameError::Escapes)?,
+            name => {
+                check_component(name)?;
+                named = true;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The folder that holds `path`; empty for the root.
+pub(super) fn parent(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    path.get(..end).unwrap_or_default()
+}
+
+fn check_common(path: &[u8]) -> Result<(), NameError> {
+    match path {
+        [] => Err(NameError::Empty),
+        [b'/', ..] => Err(NameError::Absolute),
+        _ if path.len() > MAX_PATH => Err(NameError::TooLong),
+        _ if path.contains(&0) => Err(NameError::Nul),
+        _ => Ok(()),
+    }
+}
+
+fn check_component(component: &[u8]) -> Result<(), NameError> {
+    match component {
+        b".." => Err(NameError::Escapes),
+        _ if component.len() > MAX_COMPONENT => Err(NameError::TooLong),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f12_names_stay_in_the_work_folder() {
+        for good in
+            [&b"."[..], b"a", b"a/b.txt", b"./a", b"-rf", b"..a", b"a b", b"\xff\xfe", "grüße".as_bytes()]
+        {
+            assert_eq!(check_name(good), Ok(()), "{}", good.escape_ascii());
+        }
+        assert_eq!(check_name(b""), Err(NameError::Empty));
+        assert_eq!(check_name(b"/"), Err(NameError::Absolute));
+        assert_eq!(check_name(b"/etc/passwd"), Err(NameError::Absolute));
+        assert_eq!(check_name(b".."), Err(NameError::Escapes));
+        assert_eq!(check_name(b"a/../../b"), Err(NameError::Escapes));
+        assert_eq!(check_name(b"a/.."), Err(NameError::Escapes));
+        assert_eq!(check_name(b"a\0"), Err(NameError::Nul));
+        assert_eq!(check_name(&[b'x'; 256]), Err(NameError::TooLong));
+        assert_eq!(check_name(&b"x/".repeat(2049)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn one_name_has_one_form() {
+        assert_eq!(clean_name(b"./a//b/."), Ok(b"a/b".to_vec()));
+        assert_eq!(clean_name(b"a"), Ok(b"a".to_vec()));
+        assert_eq!(clean_name(b"././"), Ok(b".".to_vec()));
+        assert_eq!(clean_name(b"a/../b"), Err(NameError::Escapes));
+    }
+}
