@@ -441,7 +441,7 @@ messages! {
 }
 
 /// Who may run a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Placement {
     /// Any executor but the publisher (ledger T5).
     Others,
