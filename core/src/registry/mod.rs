@@ -1,5 +1,7 @@
 //! The registry machine: who is there, which tasks want an executor, who gets the next proposal.
 
+#![allow(dead_code)]
+
 mod capacity;
 mod members;
 mod notice;

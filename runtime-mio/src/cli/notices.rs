@@ -47,6 +47,7 @@ impl Notable for RegistryNotice {
         match self {
             Self::ListenFailed(..) => Level::ERROR,
             Self::MemberSuspect(_)
+            | Self::TasksFull(_)
             | Self::NameShared { .. }
             | Self::TurnedAway { .. }
             | Self::Misbehaved { .. }
@@ -111,6 +112,7 @@ impl Notable for RegistryNotice {
                 "task-ended",
                 json!({ "task": task.to_string(), "how": how.map_or("publisher gone", end_kind) }),
             ),
+            Self::TasksFull(publisher) => ("tasks-full", json!({ "publisher": publisher.to_string() })),
             Self::TurnedAway { from, reason } => turned_away(from, reason),
             Self::Misbehaved { member, what } => {
                 ("misbehaved", json!({ "peer": member.to_string(), "what": what }))
