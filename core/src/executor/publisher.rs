@@ -1,0 +1,385 @@
+//! The publisher: lock server of its own tasks (PROTOCOL A). It alone decides who holds a task, and how it ends.
+//!
+//! | event | free | held, lease runs | held, lease over (still current) | ended |
+//! | --- | --- | --- | --- | --- |
+//! | `Claim` by the holder, same number | grant | the same grant, lease anew | the same grant, lease anew | refused |
+//! | `Claim` by the holder, larger number | grant | old attempt over, grant n + 1 | grant n + 1 | refused |
+//! | `Claim` by another | grant | refused: elsewhere | grant n + 1 | refused |
+//! | `Renew` of the current attempt | - | lease anew | lease anew | no |
+//! | `Renew` of another attempt | no | no | no | no |
+//! | `Stopped`, proof of death | - | free | free, not current any more | - |
+//! | `Finished` of the current attempt | - | taken | taken | forget it |
+
+use super::notice::{OutputFile, TaskSpec};
+use super::stdin::Stdin;
+use crate::disk::FileError;
+use crate::message::{Blob, EndKind, Exit, OutputName, RefuseReason, Spec, Times, WaitReason};
+use crate::timers::Timers;
+use crate::{Address, AttemptNumber, ClaimNumber, InstanceId, Instant, Limits, TaskId, Token, TreeId};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a timer of a task is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TaskTimer {
+    /// The lease ends.
+    Lease,
+    /// The wait for a first executor ends.
+    Patience,
+}
+
+/// One of our tasks that has not ended.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) token: Token,
+    pub(super) spec: TaskSpec,
+    pub(super) wire: Spec,
+    pub(super) title: String,
+    /// The scanned inputs, in the spec's order; open until the task ends.
+    pub(super) sources: Vec<TreeId>,
+    /// Scans under way; the task is published once there are none.
+    pub(super) opening: usize,
+    /// Set by the first scan that failed.
+    pub(super) open_error: Option<FileError>,
+    pub(super) last_attempt: AttemptNumber,
+    /// The attempt that is current: until a newer one is granted or it is known to be over, also after its lease.
+    pub(super) current: Option<Attempt>,
+    /// One line for each attempt that is over.
+    pub(super) lost: Vec<String>,
+    /// Executors that died under it.
+    pub(super) deaths: BTreeSet<InstanceId>,
+    /// Executors that should not get it again.
+    pub(super) avoid: BTreeSet<InstanceId>,
+    /// When the present state began.
+    pub(super) since: Instant,
+    pub(super) waiting: Option<WaitReason>,
+    pub(super) stdin: Stdin,
+}
+
+/// A granted attempt.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) number: AttemptNumber,
+    pub(super) claim: ClaimNumber,
+    pub(super) holder: InstanceId,
+    pub(super) name: String,
+    /// Where the holder can be asked whether it lives.
+    pub(super) address: Option<Address>,
+    /// Whether the lease has run out: anybody else may have the task now.
+    pub(super) lapsed: bool,
+    pub(super) running: bool,
+    /// Output bytes that have come, and that the application has taken.
+    pub(super) received: [u64; 2],
+    pub(super) taken: [u64; 2],
+    pub(super) result: Option<Collecting>,
+}
+
+/// A finished attempt whose results are being pulled.
+#[derive(Debug)]
+pub(super) struct Collecting {
+    pub(super) exit: Exit,
+    pub(super) times: Times,
+    /// Each output, once it is here or known not to come.
+    pub(super) outputs: Vec<Option<Result<(), FileError>>>,
+}
+
+/// The answer to a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ClaimAnswer {
+    Refused(RefuseReason),
+    /// The grant it had.
+    Same(AttemptNumber),
+    /// A new attempt; any current one must have been ended before.
+    New(AttemptNumber),
+    /// The current attempt is over by this claim: end it, then claim again.
+    Supersedes(&'static str),
+}
+
+/// The answer to a result.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FinishAnswer {
+    /// Not current, or not from its holder: forget it.
+    Forget,
+    /// It was taken before; its files are still on their way.
+    Again,
+    /// It is taken.
+    Taken,
+}
+
+/// All of our tasks.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    tasks: BTreeMap<TaskId, Task>,
+    /// Tasks held by each executor, lapsed ones included.
+    held: BTreeMap<InstanceId, BTreeSet<TaskId>>,
+    ended: BTreeMap<TaskId, EndKind>,
+    ended_order: VecDeque<(Instant, TaskId)>,
+    next_number: u64,
+    pub(super) timers: Timers<(TaskId, TaskTimer)>,
+}
+
+/// Ended tasks that are remembered at most.
+const MAX_ENDED: usize = 10_000;
+
+impl Publisher {
+    /// Mints a task's id and keeps it; scans are the caller's next step.
+    pub(super) fn add(&mut self, now: Instant, me: InstanceId, token: Token, spec: TaskSpec) -> TaskId {
+        self.next_number += 1;
+        let id = TaskId { publisher: me, number: self.next_number };
+        let task = Task {
+            token,
+            wire: wire_spec(&spec),
+            title: title(&spec.argv),
+            sources: Vec::new(),
+            opening: 0,
+            open_error: None,
+            last_attempt: AttemptNumber(0),
+            current: None,
+            lost: Vec::new(),
+            deaths: BTreeSet::new(),
+            avoid: BTreeSet::new(),
+            since: now,
+            waiting: None,
+            stdin: Stdin::default(),
+            spec,
+        };
+        self.tasks.insert(id, task);
+        id
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub(super) fn task(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(&id)
+    }
+
+    pub(super) fn peek(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.get(&id)
+    }
+
+    /// Every task that is published and has not ended.
+    pub(super) fn published(&self) -> impl Iterator<Item = TaskId> {
+        self.tasks.iter().filter(|(_, task)| task.opening == 0).map(|(id, _)| *id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<TaskId> {
+        self.tasks.keys().copied().collect()
+    }
+
+    /// How an ended task ended, while that is remembered.
+    pub(super) fn ended(&self, id: TaskId) -> Option<EndKind> {
+        self.ended.get(&id).copied()
+    }
+
+    /// Tasks that this executor holds, lapsed ones included.
+    pub(super) fn held_by(&self, holder: InstanceId) -> Vec<TaskId> {
+        self.held.get(&holder).map(|tasks| tasks.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Judges a claim (PROTOCOL A3); changes nothing but the lease of a grant that stays.
+    pub(super) fn claim(
+        &mut self,
+        now: Instant,
+        id: TaskId,
+        by: InstanceId,
+        claim: ClaimNumber,
+        limits: &Limits,
+    ) -> ClaimAnswer {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.opening == 0) else {
+            return ClaimAnswer::Refused(RefuseReason::Ended);
+        };
+        let lease_over = self.timers.at(&(id, TaskTimer::Lease)).is_none_or(|end| end <= now);
+        match &mut task.current {
+            None => ClaimAnswer::New(AttemptNumber(task.last_attempt.0 + 1)),
+            Some(held) if held.holder == by && held.claim == claim => {
+                held.lapsed = false;
+                self.timers.set((id, TaskTimer::Lease), now + limits.lease);
+                ClaimAnswer::Same(held.number)
+            }
+            Some(held) if held.holder == by && claim > held.claim => {
+                ClaimAnswer::Supersedes("it claimed the task anew")
+            }
+            Some(_) if lease_over => ClaimAnswer::Supersedes("no word from it until its lease was over"),
+            Some(_) => ClaimAnswer::Refused(RefuseReason::Elsewhere),
+        }
+    }
+
+    /// Records a grant.
+    pub(super) fn grant(&mut self, now: Instant, id: TaskId, attempt: Attempt, limits: &Limits) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        debug_assert!(
+            task.current.is_none() && attempt.number > task.last_attempt,
+            "attempts grow, one at a time"
+        );
+        self.held.entry(attempt.holder).or_default().insert(id);
+        task.last_attempt = attempt.number;
+        task.current = Some(attempt);
+        task.since = now;
+        task.waiting = None;
+        self.timers.set((id, TaskTimer::Lease), now + limits.lease);
+        self.timers.clear(&(id, TaskTimer::Patience));
+    }
+
+    /// Judges one attempt of a renewal (PROTOCOL A5). `Some(true)`: renewed, and it had lapsed.
+    pub(super) fn renew(
+        &mut self,
+        now: Instant,
+        id: TaskId,
+        number: AttemptNumber,
+        by: InstanceId,
+        limits: &Limits,
+    ) -> Option<bool> {
+        let held = self.tasks.get_mut(&id)?.current.as_mut()?;
+        if held.holder != by || held.number != number {
+            return None;
+        }
+        self.timers.set((id, TaskTimer::Lease), now + limits.lease);
+        Some(core::mem::replace(&mut held.lapsed, false))
+    }
+
+    /// Whether this attempt is the current one of this holder.
+    pub(super) fn current(
+        &mut self,
+        id: TaskId,
+        number: AttemptNumber,
+        by: InstanceId,
+    ) -> Option<&mut Attempt> {
+        let held = self.tasks.get_mut(&id)?.current.as_mut()?;
+        (held.holder == by && held.number == number).then_some(held)
+    }
+
+    /// The lease is over: anybody may have the task, but the attempt stays current (PROTOCOL A1).
+    pub(super) fn lapse(&mut self, now: Instant, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let Some(held) = task.current.as_mut().filter(|held| !held.lapsed) else { return false };
+        held.lapsed = true;
+        task.since = now;
+        true
+    }
+
+    /// The attempt is over for good, and is not current any more.
+    pub(super) fn release(&mut self, now: Instant, id: TaskId) -> Option<Attempt> {
+        let task = self.tasks.get_mut(&id)?;
+        let attempt = task.current.take()?;
+        task.since = now;
+        self.timers.clear(&(id, TaskTimer::Lease));
+        self.unhold(attempt.holder, id);
+        Some(attempt)
+    }
+
+    /// Judges a result (PROTOCOL A7).
+    pub(super) fn finish(
+        &mut self,
+        now: Instant,
+        id: TaskId,
+        number: AttemptNumber,
+        by: InstanceId,
+        result: Collecting,
+        limits: &Limits,
+    ) -> FinishAnswer {
+        let Some(held) = self.current(id, number, by) else { return FinishAnswer::Forget };
+        if held.result.is_some() {
+            return FinishAnswer::Again;
+        }
+        held.result = Some(result);
+        held.lapsed = false;
+        self.timers.set((id, TaskTimer::Lease), now + limits.lease);
+        FinishAnswer::Taken
+    }
+
+    /// Writes the end, once (PROTOCOL A9).
+    pub(super) fn end(&mut self, now: Instant, id: TaskId, how: EndKind, limits: &Limits) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        for timer in [TaskTimer::Lease, TaskTimer::Patience] {
+            self.timers.clear(&(id, timer));
+        }
+        if let Some(attempt) = &task.current {
+            self.unhold(attempt.holder, id);
+        }
+        self.ended.insert(id, how);
+        self.ended_order.push_back((now, id));
+        while let Some(&(at, oldest)) = self.ended_order.front() {
+            if self.ended_order.len() <= MAX_ENDED && now.since(at) < limits.remember {
+                break;
+            }
+            self.ended_order.pop_front();
+            self.ended.remove(&oldest);
+        }
+        Some(task)
+    }
+
+    /// A task that could not be published leaves no trace.
+    pub(super) fn withdraw(&mut self, id: TaskId) -> Option<Task> {
+        self.tasks.remove(&id)
+    }
+
+    fn unhold(&mut self, holder: InstanceId, id: TaskId) {
+        if let Some(tasks) = self.held.get_mut(&holder) {
+            tasks.remove(&id);
+            if tasks.is_empty() {
+                self.held.remove(&holder);
+            }
+        }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        for (id, task) in &self.tasks {
+            assert!(!self.ended.contains_key(id), "a task has ended or has not");
+            let leased = self.timers.at(&(*id, TaskTimer::Lease)).is_some();
+            let due = task.current.as_ref().is_some_and(|held| !held.lapsed);
+            assert_eq!(leased, due, "a lease runs exactly while an attempt holds it: {id}");
+            if let Some(held) = &task.current {
+                assert_eq!(held.number, task.last_attempt, "the current attempt is the newest");
+                assert!(self.held.get(&held.holder).is_some_and(|tasks| tasks.contains(id)));
+                assert!(held.taken[0] <= held.received[0] && held.taken[1] <= held.received[1]);
+            }
+        }
+        assert_eq!(
+            self.held.values().map(BTreeSet::len).sum::<usize>(),
+            self.tasks.values().filter(|task| task.current.is_some()).count(),
+            "every held task has its holder, and no other"
+        );
+    }
+}
+
+fn wire_spec(spec: &TaskSpec) -> Spec {
+    let blobs = |items: &[Vec<u8>]| items.iter().cloned().map(Blob).collect();
+    Spec {
+        argv: blobs(&spec.argv),
+        env: spec.env.iter().map(|(key, value)| (Blob(key.clone()), Blob(value.clone()))).collect(),
+        inputs: spec.inputs.iter().map(|input| Blob(input.name.clone())).collect(),
+        outputs: spec
+            .outputs
+            .iter()
+            .map(|output| match output {
+                OutputFile::Named { name, .. } => OutputName::Named(Blob(name.clone())),
+                OutputFile::Changes => OutputName::Changes,
+            })
+            .collect(),
+        stdin: spec.stdin,
+        timeout: spec.timeout.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+    }
+}
+
+/// The command as people read it in lists.
+fn title(argv: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    for word in argv {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.extend(String::from_utf8_lossy(word).chars().map(|c| if c.is_control() { ' ' } else { c }));
+        if text.len() > 160 {
+            break;
+        }
+    }
+    let end = (0..=text.len().min(160)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    if end < text.len() {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! The registration connections (the seed's Exe2Reg): one a registry, dialled again for ever.
+
+use super::backoff::Backoff;
+use crate::connection::DisconnectReason;
+use crate::timers::Timers;
+use crate::{Address, ConnectionId, Instant, TaskId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// Publishes under way to one registry before it has accepted them.
+const WINDOW: usize = 256;
+
+/// Where a registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// A pause before the next dial.
+    Waiting,
+    /// Dialling or shaking hands.
+    Dialling,
+    /// `Register` is sent.
+    Linked,
+    /// The registry has us.
+    Registered,
+}
+
+/// One registry, as we see it.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) address: Address,
+    pub(super) stage: Stage,
+    pub(super) backoff: Backoff,
+    /// What was last told about its absence; told again only when it changes.
+    pub(super) told: Option<DisconnectReason>,
+    /// Tasks it must still be told of since it is registered.
+    unpublished: BTreeSet<TaskId>,
+    /// Tasks it was told of and has not accepted.
+    outstanding: BTreeSet<TaskId>,
+}
+
+/// All registries, by the id of our connection to each.
+#[derive(Debug, Default)]
+pub(super) struct Registrations {
+    rows: BTreeMap<ConnectionId, Registration>,
+    /// Next dial, or next heartbeat.
+    pub(super) timers: Timers<ConnectionId>,
+}
+
+impl Registrations {
+    pub(super) fn add(&mut self, id: ConnectionId, address: Address, backoff: Backoff) {
+        let row = Registration {
+            address,
+            stage: Stage::Waiting,
+            backoff,
+            told: None,
+            unpublished: BTreeSet::new(),
+            outstanding: BTreeSet::new(),
+        };
+        self.rows.insert(id, row);
+    }
+
+    pub(super) fn row(&mut self, id: ConnectionId) -> Option<&mut Registration> {
+        self.rows.get_mut(&id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        self.rows.keys().copied().collect()
+    }
+
+    /// The connections on which we are registered.
+    pub(super) fn registered(&self) -> Vec<ConnectionId> {
+        self.rows.iter().filter(|(_, row)| row.stage == Stage::Registered).map(|(id, _)| *id).collect()
+    }
+
+    /// A registry has us: it is to be told of all these tasks.
+    pub(super) fn publish_all(&mut self, id: ConnectionId, tasks: impl Iterator<Item = TaskId>) {
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.outstanding.clear();
+            row.unpublished = tasks.collect();
+        }
+    }
+
+    /// A new task: every registry is to be told of it.
+    pub(super) fn publish(&mut self, task: TaskId) {
+        for row in self.rows.values_mut().filter(|row| row.stage == Stage::Registered) {
+            row.unpublished.insert(task);
+        }
+    }
+
+    /// The next task to publish to this registry, within the window.
+    pub(super) fn next_to_publish(&mut self, id: ConnectionId) -> Option<TaskId> {
+        let row = self.rows.get_mut(&id)?;
+        if row.stage != Stage::Registered || row.outstanding.len() >= WINDOW {
+            return None;
+        }
+        let task = row.unpublished.pop_first()?;
+        row.outstanding.insert(task);
+        Some(task)
+    }
+
+    /// The registry has the task. Whether it was waited for.
+    pub(super) fn accepted(&mut self, id: ConnectionId, task: TaskId) -> bool {
+        self.rows.get_mut(&id).is_some_and(|row| row.outstanding.remove(&task))
+    }
+
+    /// The task has ended: nobody needs to be told of it any more but by `Ended`.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        for row in self.rows.values_mut() {
+            row.unpublished.remove(&task);
+            row.outstanding.remove(&task);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+}

@@ -1,0 +1,678 @@
+//! Routing of our own tasks: publish, claims, leases, output, results, the one end.
+
+use super::fetch::Wanted;
+use super::ops::Op;
+use super::peers::{Lane, Side};
+use super::publisher::{Attempt, ClaimAnswer, Collecting, FinishAnswer, TaskTimer};
+use super::service::SourceInfo;
+use super::{Ending, Executor, ExecutorNotice, Out, OutputFile, PublishError, Stage, TaskSpec, TaskStep};
+use crate::disk::{DiskDone, DiskRequest, FileError, FileErrorKind, Source, Target};
+use crate::manifest;
+use crate::message::{
+    Assign, Blob, Claim, Done, Ended, Finished, Granted, Input, InputTaken, Message, Open, Output,
+    OutputTaken, Placement, Publish, Refused, Renew, Renewed, Started, Stop, StopReason, Stopped, Taken,
+    WaitReason,
+};
+use crate::process::Stream;
+use crate::{Address, AttemptNumber, ConnectionId, InstanceId, Instant, TaskId, Token, TreeId};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Inputs, outputs, arguments or variables of a task at most.
+const MAX_PARTS: usize = 1024;
+/// Arguments and variables of a task at most, in bytes: as much as fits in one message beside the rest.
+const MAX_WORDS: usize = 1 << 20;
+
+impl Executor {
+    // ---- publishing ----
+
+    pub(super) fn publish(&mut self, now: Instant, token: Token, spec: TaskSpec, out: &mut Out) {
+        if let Err(error) = self.check(&spec) {
+            out.notify(ExecutorNotice::PublishFailed { token, error });
+            return;
+        }
+        let paths: Vec<_> = spec.inputs.iter().map(|input| input.path.clone()).collect();
+        let id = self.publisher.add(now, self.config.instance, token, spec);
+        for path in paths {
+            let tree = self.ops.new_tree();
+            if let Some(task) = self.publisher.task(id) {
+                task.opening += 1;
+                task.sources.push(tree);
+            }
+            let source = Source::Path { path };
+            self.ops.ask(Op::ScanInput { task: id, tree }, DiskRequest::OpenSource { tree, source }, out);
+        }
+        self.publish_if_open(now, id, out);
+    }
+
+    fn check(&self, spec: &TaskSpec) -> Result<(), PublishError> {
+        let words = spec.argv.iter().map(Vec::len).sum::<usize>()
+            + spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let invalid = [
+            (spec.argv.first().is_none_or(Vec::is_empty), "no command was given"),
+            (spec.inputs.len() > MAX_PARTS, "more than 1,024 inputs: give a folder"),
+            (spec.outputs.len() > MAX_PARTS, "more than 1,024 outputs: give a folder"),
+            (words > MAX_WORDS, "the command and its environment are longer than 1 MiB"),
+            (spec.argv.iter().any(|word| word.contains(&0)), "an argument has a NUL byte"),
+            (
+                spec.env.iter().any(|(key, _)| key.is_empty() || key.contains(&b'=')),
+                "a variable has no proper name",
+            ),
+            (
+                spec.env.iter().any(|(key, value)| key.contains(&0) || value.contains(&0)),
+                "a variable has a NUL byte",
+            ),
+            (spec.attempts == Some(0), "at least one attempt is needed"),
+            (
+                changes(spec) > usize::from(whole_folder(spec).is_some()),
+                "changes need one input that arrives as '.'",
+            ),
+        ];
+        if let Some((_, what)) = invalid.iter().find(|(wrong, _)| *wrong) {
+            return Err(PublishError::Invalid(what));
+        }
+        let outputs = spec.outputs.iter().filter_map(|output| match output {
+            OutputFile::Named { name, .. } => Some(name),
+            OutputFile::Changes => None,
+        });
+        let mut names = spec.inputs.iter().map(|input| &input.name).chain(outputs);
+        if let Some(bad) = names.find(|name| manifest::check_name(name).is_err()) {
+            return Err(PublishError::BadName(String::from_utf8_lossy(bad).into_owned()));
+        }
+        match self.stage {
+            Stage::New | Stage::Running if self.publisher.len() < self.config.limits.max_tasks => Ok(()),
+            Stage::New | Stage::Running => Err(PublishError::TooMany),
+            Stage::Ending | Stage::Closing | Stage::Stopped => Err(PublishError::ShuttingDown),
+        }
+    }
+
+    pub(super) fn input_scanned(
+        &mut self,
+        now: Instant,
+        id: TaskId,
+        tree: TreeId,
+        result: Result<DiskDone, FileError>,
+        out: &mut Out,
+    ) {
+        let opened = match result {
+            Ok(DiskDone::Opened { stream_len, manifest_len, stamp }) => {
+                self.service.add_source(tree, SourceInfo { stream_len, manifest_len, stamp });
+                Ok(())
+            }
+            Ok(_) => Err(FileError::new(FileErrorKind::System(0), "")),
+            Err(error) => Err(error),
+        };
+        let Some(task) = self.publisher.task(id) else {
+            // Cancelled meanwhile.
+            if opened.is_ok() {
+                self.close_source(now, tree, out);
+            }
+            return;
+        };
+        task.opening -= 1;
+        if let Err(error) = opened {
+            task.sources.retain(|source| *source != tree);
+            task.open_error.get_or_insert(error);
+        }
+        self.publish_if_open(now, id, out);
+    }
+
+    /// Once every input is scanned, the task is published, or not.
+    fn publish_if_open(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        let Some(task) = self.publisher.task(id).filter(|task| task.opening == 0) else { return };
+        let token = task.token;
+        if let Some(error) = task.open_error.take() {
+            let task = self.publisher.withdraw(id);
+            for tree in task.into_iter().flat_map(|task| task.sources) {
+                self.close_source(now, tree, out);
+            }
+            out.notify(ExecutorNotice::PublishFailed { token, error: PublishError::Input(error) });
+            return;
+        }
+        task.since = now;
+        if let Some(patience) = task.spec.patience {
+            self.publisher.timers.set((id, TaskTimer::Patience), now + patience);
+        }
+        out.notify(ExecutorNotice::Published { token, task: id });
+        self.registrations.publish(id);
+        self.offer(now, id, out);
+        self.ask_input(id, out);
+    }
+
+    /// Tells whoever may find an executor for the task: the registries, or this very executor.
+    fn offer(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        let placement = self.publisher.peek(id).map(|task| task.spec.placement);
+        if placement == Some(Placement::Publisher) {
+            self.registrations.forget(id);
+            let Some(publisher) = self.own_address() else { return };
+            self.assigned(now, None, Assign { task: id, publisher }, out);
+        } else {
+            for registry in self.registrations.registered() {
+                self.publish_on(now, registry, out);
+            }
+        }
+    }
+
+    /// Where this process can dial itself.
+    fn own_address(&self) -> Option<Address> {
+        let address = Address::Socket(self.address?);
+        let loopback = if self.address?.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            core::net::Ipv6Addr::LOCALHOST.into()
+        };
+        Some(if address.is_wildcard() { address.completed(loopback) } else { address })
+    }
+
+    /// Publishes on one registration, as far as its window allows (seed 3.1.2 step 1).
+    pub(super) fn publish_on(&mut self, now: Instant, registry: ConnectionId, out: &mut Out) {
+        while let Some(id) = self.registrations.next_to_publish(registry) {
+            let address = self.settings.advertise.clone().or(self.address.map(Address::Socket));
+            let Some(task) = self.publisher.peek(id) else {
+                self.registrations.forget(id);
+                continue;
+            };
+            if task.spec.placement == Placement::Publisher {
+                self.registrations.forget(id);
+                continue;
+            }
+            let publish = Publish {
+                task: id,
+                title: task.title.clone(),
+                placement: task.spec.placement,
+                publisher: address.unwrap_or(Address::Socket(self.settings.listen)),
+                taken: task
+                    .current
+                    .as_ref()
+                    .filter(|held| !held.lapsed)
+                    .map(|held| (held.holder, held.number)),
+                avoid: task.avoid.iter().copied().collect(),
+            };
+            self.send(now, registry, publish, out);
+        }
+    }
+
+    pub(super) fn task_accepted(
+        &mut self,
+        now: Instant,
+        registry: ConnectionId,
+        task: TaskId,
+        out: &mut Out,
+    ) {
+        if self.registrations.accepted(registry, task) {
+            let step = TaskStep::Published;
+            let peer = self.manager.peer(registry).map(|peer| peer.instance);
+            out.notify(ExecutorNotice::Step { step, task: Some(task), peer, connection: Some(registry) });
+        }
+        self.publish_on(now, registry, out);
+    }
+
+    /// What a registry says that a task waits for (ledger T4).
+    pub(super) fn waits(&mut self, now: Instant, id: TaskId, reason: WaitReason, out: &mut Out) {
+        let Some(task) =
+            self.publisher.task(id).filter(|task| task.current.as_ref().is_none_or(|held| held.lapsed))
+        else {
+            return;
+        };
+        if task.waiting.replace(reason) != Some(reason) {
+            out.notify(ExecutorNotice::Waiting { task: id, reason });
+        }
+        // Better one that failed before than none: attempts are counted in any case.
+        if reason == WaitReason::AllAvoided && task.avoid != task.deaths {
+            task.avoid = task.deaths.clone();
+            self.tell_open(now, id, out);
+        }
+    }
+
+    // ---- claims and leases ----
+
+    pub(super) fn claimed(&mut self, now: Instant, link: ConnectionId, message: &Claim, out: &mut Out) {
+        let Claim { task: id, claim, stamp } = *message;
+        let Some(peer) = self.manager.peer(link).cloned() else { return };
+        let by = peer.instance;
+        loop {
+            match self.publisher.claim(now, id, by, claim, &self.config.limits) {
+                ClaimAnswer::Refused(why) => {
+                    self.send(now, link, Refused { task: id, claim, why }, out);
+                    return;
+                }
+                // What was current is over by this claim; whether the task is claimed again is judged anew.
+                ClaimAnswer::Supersedes(why) => {
+                    if self
+                        .publisher
+                        .peek(id)
+                        .and_then(|task| task.current.as_ref())
+                        .is_some_and(|held| held.holder != by)
+                    {
+                        self.publisher.lapse(now, id);
+                    }
+                    self.lose(now, id, why, None, out);
+                }
+                ClaimAnswer::New(number) => {
+                    let attempt = Attempt {
+                        number,
+                        claim,
+                        holder: by,
+                        name: peer.name.clone(),
+                        address: peer.address.clone(),
+                        lapsed: false,
+                        running: false,
+                        received: [0; 2],
+                        taken: [0; 2],
+                        result: None,
+                    };
+                    self.publisher.grant(now, id, attempt, &self.config.limits);
+                    out.notify(ExecutorNotice::Granted {
+                        task: id,
+                        attempt: number,
+                        executor: by,
+                        name: peer.name,
+                    });
+                    self.tell_registries(now, &Taken { task: id, by, attempt: number }.into(), out);
+                    break;
+                }
+                ClaimAnswer::Same(number) => {
+                    self.tell_registries(now, &Taken { task: id, by, attempt: number }.into(), out);
+                    break;
+                }
+            }
+        }
+        let Some(task) = self.publisher.task(id) else { return };
+        task.stdin.resend();
+        let Some(held) = &task.current else { return };
+        let (attempt, spec, received) = (held.number, task.wire.clone(), held.received);
+        self.send(now, link, Granted { task: id, claim, attempt, stamp, spec, received }, out);
+        self.send_input(now, id, out);
+        self.request_files(now, by, Side::Accepted, out);
+    }
+
+    pub(super) fn renew(&mut self, now: Instant, link: ConnectionId, message: Renew, out: &mut Out) {
+        let Some(by) = self.manager.peer(link).map(|peer| peer.instance) else { return };
+        let (mut current, mut not) = (Vec::new(), Vec::new());
+        for (id, attempt) in message.attempts {
+            match self.publisher.renew(now, id, attempt, by, &self.config.limits) {
+                None => not.push((id, attempt)),
+                Some(lapsed) => {
+                    current.push((id, attempt));
+                    if lapsed {
+                        self.tell_registries(now, &Taken { task: id, by, attempt }.into(), out);
+                    }
+                }
+            }
+        }
+        self.send(now, link, Renewed { stamp: message.stamp, current, not }, out);
+    }
+
+    pub(super) fn stopped(&mut self, now: Instant, link: ConnectionId, message: Stopped, out: &mut Out) {
+        let Stopped { task: id, attempt, why } = message;
+        let Some(by) = self.manager.peer(link).map(|peer| peer.instance) else { return };
+        if self.publisher.current(id, attempt, by).is_none() {
+            return;
+        }
+        let own_fault = matches!(why, StopReason::Input(_) | StopReason::Spawn(_) | StopReason::Disk(_));
+        if let Some(task) = self.publisher.task(id).filter(|_| own_fault) {
+            task.avoid.insert(by);
+        }
+        self.lose(now, id, &reason_text(&why), None, out);
+    }
+
+    pub(super) fn task_due(&mut self, now: Instant, id: TaskId, timer: TaskTimer, out: &mut Out) {
+        match timer {
+            TaskTimer::Patience => self.end(now, id, Ending::Expired, out),
+            TaskTimer::Lease => {
+                if !self.publisher.lapse(now, id) {
+                    return;
+                }
+                let last = self.publisher.peek(id).is_some_and(|task| self.attempts_left(task) == 0);
+                if last {
+                    self.lose(now, id, "no word from it until its lease was over", None, out);
+                } else {
+                    self.tell_open(now, id, out);
+                }
+            }
+        }
+    }
+
+    fn attempts_left(&self, task: &super::publisher::Task) -> u64 {
+        let most = u64::from(task.spec.attempts.unwrap_or(self.config.limits.max_attempts));
+        most.saturating_sub(task.last_attempt.0)
+    }
+
+    /// The current attempt is over without a result: the task is free again, or this was its last attempt.
+    /// `dead`: the executor that died under it.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        id: TaskId,
+        why: &str,
+        dead: Option<InstanceId>,
+        out: &mut Out,
+    ) {
+        let Some(attempt) = self.publisher.release(now, id) else { return };
+        let number = attempt.number;
+        if let Some(link) = self.peers.up(attempt.holder, Lane::Task, Side::Accepted) {
+            self.send(now, link, Stop { task: id, attempt: number }, out);
+        }
+        self.cancel_fetches(now, id, number, out);
+        let died = dead.or(attempt.lapsed.then_some(attempt.holder));
+        let most_deaths = self.config.limits.max_deaths as usize;
+        let Some(task) = self.publisher.task(id) else { return };
+        task.lost.push(format!("{}: {why}", attempt.name));
+        if let Some(died) = died {
+            task.deaths.insert(died);
+            task.avoid.insert(died);
+        }
+        let set_aside = task.deaths.len() >= most_deaths;
+        let replayable = task.stdin.rewind();
+        if !replayable {
+            task.lost.push("its standard input was consumed and is too large to be given again".to_string());
+        }
+        let output_shown = attempt.received != [0; 2];
+        let why = why.to_string();
+        out.notify(ExecutorNotice::AttemptLost {
+            task: id,
+            attempt: number,
+            executor: attempt.name,
+            why,
+            output_shown,
+        });
+        let over = self.publisher.peek(id).is_none_or(|task| self.attempts_left(task) == 0);
+        if over || set_aside || !replayable {
+            let attempts = self.publisher.peek(id).map(|task| task.lost.clone()).unwrap_or_default();
+            self.end(now, id, Ending::Failed { attempts, set_aside }, out);
+        } else {
+            self.tell_open(now, id, out);
+            self.ask_input(id, out);
+        }
+    }
+
+    fn tell_open(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        let Some(task) = self.publisher.peek(id) else { return };
+        let avoid = task.avoid.iter().copied().collect();
+        if task.spec.placement == Placement::Publisher {
+            self.offer(now, id, out);
+        } else {
+            self.tell_registries(now, &Open { task: id, avoid }.into(), out);
+        }
+    }
+
+    // ---- output and input ----
+
+    pub(super) fn started(&mut self, link: ConnectionId, message: &Started, out: &mut Out) {
+        let Some(by) = self.manager.peer(link).map(|peer| peer.instance) else { return };
+        let Started { task, attempt } = *message;
+        if let Some(held) = self.publisher.current(task, attempt, by).filter(|held| !held.running) {
+            held.running = true;
+            out.notify(ExecutorNotice::Running { task, attempt });
+        }
+    }
+
+    /// `Err`: the peer breaks the protocol.
+    pub(super) fn output_came(
+        &mut self,
+        link: ConnectionId,
+        message: Output,
+        out: &mut Out,
+    ) -> Result<(), &'static str> {
+        let Some(by) = self.manager.peer(link).map(|peer| peer.instance) else { return Ok(()) };
+        let Output { task, attempt, stream, offset, data } = message;
+        let credit = self.config.limits.output_credit;
+        let Some(held) = self.publisher.current(task, attempt, by) else { return Ok(()) };
+        let (received, taken) = (&mut held.received[stream.index()], held.taken[stream.index()]);
+        let Some(skip) = received.checked_sub(offset) else { return Err("output with a gap") };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(data.0.len());
+        let fresh = Bytes::from(data.0).slice(skip..);
+        if *received + fresh.len() as u64 > taken + credit {
+            return Err("output beyond its credit");
+        }
+        if !fresh.is_empty() {
+            let offset = *received;
+            *received += fresh.len() as u64;
+            out.notify(ExecutorNotice::Output { task, attempt, stream, offset, data: fresh });
+        }
+        Ok(())
+    }
+
+    /// The application has taken output: the executor may read on.
+    pub(super) fn output_taken(
+        &mut self,
+        now: Instant,
+        task: TaskId,
+        attempt: AttemptNumber,
+        stream: Stream,
+        upto: u64,
+        out: &mut Out,
+    ) {
+        let held = self.publisher.task(task).and_then(|task| task.current.as_mut());
+        let Some(held) = held.filter(|held| held.number == attempt) else { return };
+        let upto = upto.min(held.received[stream.index()]);
+        held.taken[stream.index()] = held.taken[stream.index()].max(upto);
+        if let Some(link) = self.peers.up(held.holder, Lane::Task, Side::Accepted) {
+            self.send(now, link, OutputTaken { task, attempt, stream, upto }, out);
+        }
+    }
+
+    pub(super) fn input(&mut self, now: Instant, id: TaskId, data: Bytes, last: bool, out: &mut Out) {
+        let replay = self.config.limits.input_replay;
+        let Some(task) = self.publisher.task(id).filter(|task| task.spec.stdin) else { return };
+        if task.stdin.push(data, last, replay) {
+            self.send_input(now, id, out);
+            self.ask_input(id, out);
+        }
+    }
+
+    fn ask_input(&mut self, id: TaskId, out: &mut Out) {
+        let replay = self.config.limits.input_replay;
+        if self.publisher.task(id).is_some_and(|task| task.spec.stdin && task.stdin.ask(replay)) {
+            out.notify(ExecutorNotice::InputWanted(id));
+        }
+    }
+
+    fn send_input(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        let credit = self.config.limits.output_credit;
+        loop {
+            let Some(task) = self.publisher.task(id).filter(|task| task.spec.stdin) else { return };
+            let Some(held) = &task.current else { return };
+            let (attempt, holder) = (held.number, held.holder);
+            let Some(link) = self.peers.up(holder, Lane::Task, Side::Accepted) else { return };
+            let Some((offset, data, last)) = task.stdin.next(credit) else { return };
+            self.send(now, link, Input { task: id, attempt, offset, data: Blob(data.to_vec()), last }, out);
+        }
+    }
+
+    pub(super) fn input_taken(
+        &mut self,
+        now: Instant,
+        link: ConnectionId,
+        message: &InputTaken,
+        out: &mut Out,
+    ) {
+        let Some(by) = self.manager.peer(link).map(|peer| peer.instance) else { return };
+        let InputTaken { task: id, attempt, upto } = *message;
+        let replay = self.config.limits.input_replay;
+        if self.publisher.current(id, attempt, by).is_none() {
+            return;
+        }
+        if upto == u64::MAX {
+            out.notify(ExecutorNotice::InputClosed(id));
+            return;
+        }
+        if let Some(task) = self.publisher.task(id) {
+            task.stdin.taken(upto, replay);
+        }
+        self.send_input(now, id, out);
+        self.ask_input(id, out);
+    }
+
+    // ---- results and the end ----
+
+    /// `Err`: the peer breaks the protocol.
+    pub(super) fn finished(
+        &mut self,
+        now: Instant,
+        link: ConnectionId,
+        message: Finished,
+        out: &mut Out,
+    ) -> Result<(), &'static str> {
+        let Some(by) = self.manager.peer(link).map(|peer| peer.instance) else { return Ok(()) };
+        let Finished { task: id, attempt, exit, outputs, written, times } = message;
+        if let Some(held) = self.publisher.current(id, attempt, by) {
+            if held.received != written {
+                return Err("a result before all of its output");
+            }
+            if self.publisher.peek(id).is_some_and(|task| task.spec.outputs.len() != outputs.len()) {
+                return Err("a result with other outputs than declared");
+            }
+        }
+        let waiting = outputs.into_iter().map(|output| output.err().map(Err)).collect();
+        let result = Collecting { exit, times, outputs: waiting };
+        match self.publisher.finish(now, id, attempt, by, result, &self.config.limits) {
+            FinishAnswer::Forget => self.send(now, link, Done { task: id, attempt }, out),
+            FinishAnswer::Again => self.request_files(now, by, Side::Accepted, out),
+            FinishAnswer::Taken => {
+                self.fetch_outputs(now, id, attempt, by, out);
+                self.end_if_collected(now, id, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch_outputs(
+        &mut self,
+        now: Instant,
+        id: TaskId,
+        attempt: AttemptNumber,
+        peer: InstanceId,
+        out: &mut Out,
+    ) {
+        let Some(task) = self.publisher.peek(id) else { return };
+        let whole = whole_folder(&task.spec);
+        let merge = whole
+            .and_then(|index| Some((task.spec.inputs.get(index)?.path.clone(), *task.sources.get(index)?)));
+        let collecting = task.current.as_ref().and_then(|held| held.result.as_ref());
+        let wanted: Vec<_> = collecting
+            .into_iter()
+            .flat_map(|result| (0u32..).zip(&result.outputs))
+            .filter(|(_, done)| done.is_none())
+            .map(|(file, _)| file)
+            .collect();
+        for file in wanted {
+            let Some(output) = self.publisher.peek(id).and_then(|task| task.spec.outputs.get(file as usize))
+            else {
+                continue;
+            };
+            let (target, label) = match (output, &merge) {
+                (OutputFile::Named { name, path }, _) => (Target::Path { path: path.clone() }, name.clone()),
+                (OutputFile::Changes, Some((path, shipped))) => {
+                    (Target::Merge { path: path.clone(), shipped: *shipped }, path.clone())
+                }
+                (OutputFile::Changes, None) => continue,
+            };
+            let label = String::from_utf8_lossy(&label).into_owned();
+            let wanted = Wanted { task: id, attempt, file, peer, side: Side::Accepted, target, label };
+            self.fetches.add(now, wanted, self.ops.new_tree(), &self.config.limits);
+        }
+        self.request_files(now, peer, Side::Accepted, out);
+    }
+
+    /// An output is here, or will not come.
+    pub(super) fn output_fetched(
+        &mut self,
+        now: Instant,
+        wanted: &Wanted,
+        result: Result<(), FileError>,
+        out: &mut Out,
+    ) {
+        let Some(held) = self.publisher.current(wanted.task, wanted.attempt, wanted.peer) else { return };
+        let slot = held.result.as_mut().and_then(|result| result.outputs.get_mut(wanted.file as usize));
+        if let Some(slot) = slot {
+            *slot = Some(result);
+        }
+        self.end_if_collected(now, wanted.task, out);
+    }
+
+    fn end_if_collected(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        let Some(held) = self.publisher.peek(id).and_then(|task| task.current.as_ref()) else { return };
+        let Some(result) = held.result.as_ref().filter(|result| result.outputs.iter().all(Option::is_some))
+        else {
+            return;
+        };
+        let ending = Ending::Done {
+            exit: result.exit,
+            executor: held.name.clone(),
+            outputs: result.outputs.iter().flatten().cloned().collect(),
+            times: result.times,
+        };
+        self.end(now, id, ending, out);
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        self.end(now, id, Ending::Cancelled, out);
+    }
+
+    /// The one place where a task ends (PROTOCOL A9).
+    fn end(&mut self, now: Instant, id: TaskId, ending: Ending, out: &mut Out) {
+        let Some(task) = self.publisher.end(now, id, ending.kind(), &self.config.limits) else { return };
+        if let Some(held) = &task.current {
+            self.cancel_fetches(now, id, held.number, out);
+            if let Some(link) = self.peers.up(held.holder, Lane::Task, Side::Accepted) {
+                let attempt = held.number;
+                let word: Message = match ending {
+                    Ending::Done { .. } => Done { task: id, attempt }.into(),
+                    Ending::Failed { .. } | Ending::Cancelled | Ending::Expired => {
+                        Stop { task: id, attempt }.into()
+                    }
+                };
+                self.send(now, link, word, out);
+            }
+        }
+        // Scans under way close what they opened when they end.
+        for tree in task.sources.into_iter().filter(|tree| self.service.is_open(*tree)).collect::<Vec<_>>() {
+            self.close_source(now, tree, out);
+        }
+        self.registrations.forget(id);
+        if task.spec.placement == Placement::Publisher {
+            self.withdrawn(now, id);
+        } else {
+            self.tell_registries(now, &Ended { task: id, how: ending.kind() }.into(), out);
+        }
+        out.notify(ExecutorNotice::Ended { task: id, ending });
+        for registry in self.registrations.registered() {
+            self.publish_on(now, registry, out);
+        }
+    }
+
+    fn cancel_fetches(&mut self, now: Instant, id: TaskId, attempt: AttemptNumber, out: &mut Out) {
+        if id.publisher != self.config.instance {
+            return;
+        }
+        for callback in self.fetches.of(id, attempt, Side::Accepted) {
+            let outcome = self.fetches.fail(callback, FileErrorKind::Cancelled, &mut self.ops, out);
+            self.fetch_outcome(now, callback, outcome, out);
+        }
+    }
+}
+
+/// The input that arrives as the work folder itself.
+fn whole_folder(spec: &TaskSpec) -> Option<usize> {
+    spec.inputs.iter().position(|input| input.name == b".")
+}
+
+fn changes(spec: &TaskSpec) -> usize {
+    spec.outputs.iter().filter(|output| matches!(output, OutputFile::Changes)).count()
+}
+
+/// Why an attempt stopped, for people.
+fn reason_text(why: &StopReason) -> String {
+    match why {
+        StopReason::Told => "it was told to stop".to_string(),
+        StopReason::LeaseOver => "it had no word from the publisher until its lease was over".to_string(),
+        StopReason::Shutdown => "it was shut down".to_string(),
+        StopReason::LateGrant => "the grant reached it too late".to_string(),
+        StopReason::Input(error) => format!("an input did not arrive: {error}"),
+        StopReason::Spawn(error) => format!("{error}"),
+        StopReason::Disk(error) => format!("its disk: {error}"),
+    }
+}
