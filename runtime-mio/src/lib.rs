@@ -8,14 +8,18 @@ mod chunks;
 pub mod clock;
 pub mod disk;
 mod driver;
+mod fs;
 mod handle;
 mod names;
 mod net;
 pub mod process;
+pub mod signals;
 mod timer;
+pub mod workdir;
 mod workers;
 
 pub use disk::DiskOptions;
 pub use driver::{Driver, Flow, Options};
 pub use handle::{Handle, MAILBOX, SendError};
 pub use process::Processes;
+pub use workdir::WorkDir;
