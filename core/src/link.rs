@@ -1,0 +1,598 @@
+//! One TCP stream: dials, shakes hands, frames, keeps alive, closes; dies once.
+//!
+//! A leaf: it knows nothing of connections, kinds or other links. Whoever owns it gives it the network's events, then
+//! calls [`next`](Link::next) until that has nothing more to tell. What each event means in each phase is the table
+//! [`step`], what each pack means is the table [`reading`].
+
+mod outbox;
+mod table;
+
+use crate::config::{ClusterKey, Limits};
+use crate::connection::DisconnectReason;
+use crate::handshake::{self, Hello, HelloSent, Refuse, Welcome, WelcomeSent};
+use crate::net::{NetAction, NetError, NetEvent};
+use crate::pack::{DataPack, DecodeError, Decoder, PackType};
+use crate::time::Instant;
+use crate::{Actions, InstanceId, LinkId};
+use bytes::Bytes;
+use core::net::SocketAddr;
+use outbox::Outbox;
+use table::{Reading, Step, reading, step};
+pub(crate) use table::{LinkEvent, Phase};
+
+/// Bytes read at once from a stranger.
+const STRANGER_READ: usize = 4096;
+/// Bytes read at once from a closing link, only to be thrown away.
+const DRAIN_READ: usize = 64 << 10;
+
+/// What a link may use while it handles something.
+pub(crate) struct Io<'a, N> {
+    pub(crate) now: Instant,
+    pub(crate) me: InstanceId,
+    pub(crate) key: &'a ClusterKey,
+    pub(crate) limits: &'a Limits,
+    pub(crate) actions: &'a mut Actions<N>,
+}
+
+/// What a link tells its owner.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Heard {
+    /// A stranger's first words; to be answered with [`Link::welcome`] or [`Link::refuse`].
+    Hello(Hello),
+    /// An authentic answer to ours; to be answered with [`Link::confirm`] or [`Link::refuse`].
+    Welcome(Welcome),
+    /// An authentic proof; to be answered with [`Link::establish`] or [`Link::refuse`].
+    Confirm,
+    /// A pack for the layers above.
+    Pack(DataPack),
+    /// The outbox is below its high-water mark again.
+    Writable,
+    /// The link is over for its owner, told once; it may still be sending its last words.
+    Over(DisconnectReason),
+}
+
+/// What each phase holds.
+#[derive(Debug)]
+enum State {
+    /// The dial is under way; Hello is what will be said.
+    Dialling(Hello),
+    /// Dialler: waits for Welcome; with the Confirm that goes out if the owner agrees to it.
+    HelloSent(HelloSent, Option<DataPack>),
+    /// Acceptor: waits for Hello; with its exact bytes once it is here and the owner judges.
+    AwaitHello(Bytes),
+    /// Acceptor: waits for Confirm.
+    WelcomeSent(WelcomeSent),
+    /// Both ends have proven the key.
+    Established,
+    /// Closing: the outbox goes first.
+    Flushing,
+    /// Closing: the end of our stream is being told.
+    Ending,
+    /// Closing: reads until the peer's end, so that our last words are not destroyed by a reset.
+    Draining,
+    /// The network was asked to close it, and has yet to answer.
+    Closed,
+    /// Nothing is left, not even a completion to wait for.
+    Gone,
+}
+
+/// One TCP stream.
+#[derive(Debug)]
+pub(crate) struct Link {
+    id: LinkId,
+    state: State,
+    /// The other end's socket.
+    peer: SocketAddr,
+    decoder: Decoder,
+    outbox: Outbox,
+    /// Whether a `Recv` is outstanding.
+    armed: bool,
+    /// Whether the owner wants no more for now.
+    paused: bool,
+    /// Whether the peer's end of the stream was read.
+    peer_ended: bool,
+    /// When the present deadline began to run: the dial, the opening, or the close.
+    since: Instant,
+    /// When bytes last came, or reading last began.
+    heard: Instant,
+    /// When bytes were last given to the network.
+    sent: Instant,
+    /// Since when a sign of life is asked for; cleared by any byte that comes.
+    asked: Option<Instant>,
+    /// What to tell once a close is through.
+    report: Option<DisconnectReason>,
+    /// What has yet to be told.
+    over: Option<DisconnectReason>,
+    writable: bool,
+}
+
+impl Link {
+    /// Starts a dial.
+    pub(crate) fn dial<N>(id: LinkId, address: SocketAddr, hello: Hello, io: &mut Io<'_, N>) -> Self {
+        io.actions.net(NetAction::Dial { link: id, address });
+        Self::new(id, address, State::Dialling(hello), io.now)
+    }
+
+    /// Takes a link that a listener has accepted. It reads from the first [`next`](Self::next) on.
+    pub(crate) fn accepted(id: LinkId, peer: SocketAddr, now: Instant) -> Self {
+        Self::new(id, peer, State::AwaitHello(Bytes::new()), now)
+    }
+
+    fn new(id: LinkId, peer: SocketAddr, state: State, now: Instant) -> Self {
+        Self {
+            id,
+            state,
+            peer,
+            decoder: Decoder::new(handshake::MAX_PAYLOAD),
+            outbox: Outbox::default(),
+            armed: false,
+            paused: false,
+            peer_ended: false,
+            since: now,
+            heard: now,
+            sent: now,
+            asked: None,
+            report: None,
+            over: None,
+            writable: false,
+        }
+    }
+
+    /// Takes an event of this link's; false if it means nothing here (late, doubled or never asked for).
+    pub(crate) fn handle<N>(&mut self, event: LinkEvent, io: &mut Io<'_, N>) -> bool {
+        match step(self.phase(), event.name()) {
+            Step::Stray => return false,
+            Step::Greet => self.greet(event, io),
+            Step::Sent => return self.sent(io),
+            Step::Read => return self.read(event, io.now),
+            Step::Discard => {
+                let expected = core::mem::take(&mut self.armed);
+                self.arm(io);
+                return expected;
+            }
+            Step::PeerEnded => {
+                self.armed = false;
+                self.peer_ended = true;
+                self.cut(DisconnectReason::ClosedByPeer, io);
+            }
+            Step::NoteEnd => {
+                self.armed = false;
+                self.peer_ended = true;
+            }
+            Step::Drain => {
+                self.state = State::Draining;
+                if self.peer_ended {
+                    self.close_now(io);
+                }
+            }
+            Step::Close => self.close_now(io),
+            Step::Broke => {
+                let reason = event.error().map_or(DisconnectReason::ClosedByPeer, DisconnectReason::Net);
+                self.over = Some(self.report.take().unwrap_or(reason));
+                self.release(State::Gone);
+            }
+            Step::Gone => self.release(State::Gone),
+            Step::GiveUp => self.cut(DisconnectReason::Net(NetError::TimedOut), io),
+            Step::Silent => self.cut(DisconnectReason::Silent, io),
+            Step::Keepalive => self.keepalive(io),
+        }
+        true
+    }
+
+    /// What there is to tell next; called until `None` after anything was done with the link. Reading goes on then.
+    pub(crate) fn next<N>(&mut self, io: &mut Io<'_, N>) -> Option<Heard> {
+        loop {
+            if let Some(reason) = self.over.take() {
+                return Some(Heard::Over(reason));
+            }
+            if core::mem::take(&mut self.writable) {
+                return Some(Heard::Writable);
+            }
+            if !self.reads() {
+                break;
+            }
+            match self.decoder.next() {
+                Ok(Some(pack)) => match self.take(pack, io) {
+                    None => {}
+                    heard => return heard,
+                },
+                Ok(None) => break,
+                Err(error) => self.fail(self.undecodable(error), io),
+            }
+        }
+        self.arm(io);
+        None
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick<N>(&mut self, io: &mut Io<'_, N>) {
+        if self.deadline(io.limits).is_some_and(|at| at <= io.now) {
+            self.handle(LinkEvent::Due, io);
+        }
+    }
+
+    /// When [`tick`](Self::tick) is wanted.
+    pub(crate) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        match self.phase() {
+            Phase::Dialling => Some(self.since + limits.connect),
+            Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent => Some(self.since + limits.handshake),
+            Phase::Established => Some(match self.asked {
+                Some(asked) if !self.paused => {
+                    (asked + limits.suspect.saturating_sub(limits.heartbeat)).min(self.ping_at(limits))
+                }
+                _ => self.ping_at(limits),
+            }),
+            Phase::Flushing | Phase::Ending | Phase::Draining => Some(self.since + limits.close),
+            Phase::Closed | Phase::Gone => None,
+        }
+    }
+
+    /// Acceptor: says Welcome to the Hello that [`next`](Self::next) told.
+    pub(crate) fn welcome<N>(&mut self, hello: Hello, welcome: &Welcome, io: &mut Io<'_, N>) {
+        if let State::AwaitHello(hello_bytes) = &mut self.state {
+            let bytes = core::mem::take(hello_bytes);
+            let (state, pack) = WelcomeSent::new(io.key, hello, bytes, welcome);
+            self.state = State::WelcomeSent(state);
+            self.say(pack, io);
+        }
+    }
+
+    /// Dialler: agrees to the Welcome that [`next`](Self::next) told; the link is established.
+    pub(crate) fn confirm<N>(&mut self, io: &mut Io<'_, N>) {
+        if let State::HelloSent(_, Some(confirm)) = &mut self.state {
+            let confirm = confirm.clone();
+            self.establish(io);
+            self.say(confirm, io);
+        }
+    }
+
+    /// The link is established (the acceptor's side, after Confirm).
+    pub(crate) fn establish<N>(&mut self, io: &mut Io<'_, N>) {
+        self.decoder.set_max_data(io.limits.max_data);
+        self.heard = io.now;
+        self.state = State::Established;
+    }
+
+    /// Dialler: the Hello that was or will be said.
+    pub(crate) fn own_hello(&self) -> Option<&Hello> {
+        match &self.state {
+            State::Dialling(hello) => Some(hello),
+            State::HelloSent(sent, _) => Some(&sent.hello),
+            _ => None,
+        }
+    }
+
+    /// Acceptor: the handshake that Confirm ends.
+    pub(crate) fn pending(&self) -> Option<&WelcomeSent> {
+        if let State::WelcomeSent(state) = &self.state { Some(state) } else { None }
+    }
+
+    /// Queues a pack; it leaves at once if nothing is under way. False, and nothing is queued, if the outbox is full.
+    pub(crate) fn send<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) -> bool {
+        let fits = self.outbox.push(pack, io.limits);
+        self.flush(io);
+        fits
+    }
+
+    /// Whether the outbox is below its high-water mark.
+    pub(crate) fn is_writable(&self, limits: &Limits) -> bool {
+        self.outbox.bytes() < limits.high_water
+    }
+
+    /// No further read is armed; what was read before is still told.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Reads again, from the next [`next`](Self::next) on. Silence counts from here: until now nobody listened.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        if core::mem::take(&mut self.paused) {
+            self.heard = now;
+            self.asked = None;
+        }
+    }
+
+    /// Closes in order: the outbox, goodbye, our end, the peer's end; then tells [`Heard::Over`] with `report`, if any.
+    pub(crate) fn close<N>(&mut self, report: Option<DisconnectReason>, io: &mut Io<'_, N>) {
+        match self.phase() {
+            Phase::Established => {
+                self.report = report;
+                self.wind_up(DataPack::new(PackType::GOODBYE, Bytes::new()), io);
+            }
+            Phase::Dialling | Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent => {
+                self.report = report;
+                self.close_now(io);
+            }
+            Phase::Flushing | Phase::Ending | Phase::Draining | Phase::Closed | Phase::Gone => {}
+        }
+    }
+
+    /// Turns the peer away: with a word that tells it why, if there is one, else at once. Tells nothing to the owner.
+    pub(crate) fn refuse<N>(&mut self, reason: &DisconnectReason, io: &mut Io<'_, N>) {
+        match (self.phase(), handshake::refusal(reason)) {
+            (
+                Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established,
+                Some(code),
+            ) => {
+                self.wind_up(Refuse::pack(io.me, code), io);
+            }
+            (Phase::Closed | Phase::Gone, _) => {}
+            _ => self.close_now(io),
+        }
+    }
+
+    /// Ends the link now, whatever is under way, and tells [`Heard::Over`] with `reason`.
+    pub(crate) fn cut<N>(&mut self, reason: DisconnectReason, io: &mut Io<'_, N>) {
+        self.report.get_or_insert(reason);
+        self.close_now(io);
+    }
+
+    /// Ends the link now and tells the owner nothing.
+    pub(crate) fn abandon<N>(&mut self, io: &mut Io<'_, N>) {
+        self.report = None;
+        self.close_now(io);
+        self.over = None;
+    }
+
+    /// The other end's socket.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Where the link stands.
+    pub(crate) fn phase(&self) -> Phase {
+        match self.state {
+            State::Dialling(_) => Phase::Dialling,
+            State::HelloSent(..) => Phase::HelloSent,
+            State::AwaitHello(_) => Phase::AwaitHello,
+            State::WelcomeSent(_) => Phase::WelcomeSent,
+            State::Established => Phase::Established,
+            State::Flushing => Phase::Flushing,
+            State::Ending => Phase::Ending,
+            State::Draining => Phase::Draining,
+            State::Closed => Phase::Closed,
+            State::Gone => Phase::Gone,
+        }
+    }
+
+    /// Panics if the link contradicts itself.
+    pub(crate) fn check_invariants(&self, limits: &Limits) {
+        let phase = self.phase();
+        self.outbox.check_invariants(limits);
+        assert!(self.over.is_none() && !self.writable, "{:?}: something was not told", self.id);
+        if matches!(phase, Phase::Dialling | Phase::Ending | Phase::Draining | Phase::Closed | Phase::Gone) {
+            assert!(!self.outbox.under_way(), "{:?}: a send in phase {phase:?}", self.id);
+        }
+        if !matches!(phase, Phase::Dialling | Phase::Closed | Phase::Gone) {
+            let excused = self.peer_ended || (self.paused && phase == Phase::Established);
+            assert!(self.armed || excused, "{:?}: nothing is read in phase {phase:?}", self.id);
+            assert!(
+                self.outbox.under_way() || self.outbox.is_empty(),
+                "{:?}: an outbox that waits for nothing",
+                self.id
+            );
+        }
+    }
+
+    fn greet<N>(&mut self, event: LinkEvent, io: &mut Io<'_, N>) {
+        let State::Dialling(hello) = core::mem::replace(&mut self.state, State::Gone) else { return };
+        if let LinkEvent::Dialed { peer } = event {
+            self.peer = peer;
+        }
+        let (state, pack) = HelloSent::new(hello);
+        self.state = State::HelloSent(state, None);
+        self.since = io.now;
+        self.say(pack, io);
+    }
+
+    fn sent<N>(&mut self, io: &mut Io<'_, N>) -> bool {
+        if !self.outbox.sent() {
+            return false;
+        }
+        self.sent = io.now;
+        self.writable = self.outbox.fell_below(io.limits) && self.phase() == Phase::Established;
+        self.flush(io);
+        true
+    }
+
+    fn read(&mut self, event: LinkEvent, now: Instant) -> bool {
+        let expected = core::mem::take(&mut self.armed);
+        if let (true, LinkEvent::Received { data }) = (expected, event) {
+            self.heard = now;
+            self.asked = None;
+            self.decoder.feed(data);
+        }
+        expected
+    }
+
+    /// One pack of the peer's, by the table [`reading`].
+    fn take<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) -> Option<Heard> {
+        let what = reading(self.phase(), pack.pack_type);
+        // Only payload has a use for bytes that no checksum covers.
+        if !pack.bulk.is_empty() && what != Reading::Payload {
+            self.fail(DisconnectReason::Malformed("bulk in a control pack"), io);
+            return None;
+        }
+        match what {
+            Reading::Payload => return Some(Heard::Pack(pack)),
+            Reading::Hello => match handshake::read_hello(&pack.head) {
+                Ok(hello) => {
+                    self.state = State::AwaitHello(pack.head);
+                    return Some(Heard::Hello(hello));
+                }
+                Err(reason) => self.fail(reason, io),
+            },
+            Reading::Welcome => {
+                let State::HelloSent(sent, confirm) = &mut self.state else { return None };
+                match sent.welcome(io.key, &pack.head) {
+                    Ok((welcome, pack)) => {
+                        *confirm = Some(pack);
+                        return Some(Heard::Welcome(welcome));
+                    }
+                    Err(reason) => self.fail(reason, io),
+                }
+            }
+            Reading::Confirm => {
+                let State::WelcomeSent(pending) = &self.state else { return None };
+                match pending.confirm(io.key, &pack.head) {
+                    Ok(()) => return Some(Heard::Confirm),
+                    Err(reason) => self.fail(reason, io),
+                }
+            }
+            Reading::Echo => {
+                let own = handshake::read_hello(&pack.head).ok();
+                let mine = own.is_some() && own.as_ref() == self.own_hello();
+                let reason =
+                    if mine { DisconnectReason::Myself } else { DisconnectReason::Malformed("two diallers") };
+                self.fail(reason, io);
+            }
+            Reading::Refuse => self.cut(Refuse::reason(&pack.head), io),
+            Reading::Goodbye => self.cut(DisconnectReason::ClosedByPeer, io),
+            Reading::Ping => {
+                if self.outbox.push_pong(DataPack::new(PackType::PONG, Bytes::new())) {
+                    self.flush(io);
+                }
+            }
+            Reading::Pong => {}
+            Reading::Wrong(what) => self.fail(DisconnectReason::Malformed(what), io),
+        }
+        None
+    }
+
+    /// The peer's fault: told to it if that can help, and to the owner.
+    fn fail<N>(&mut self, reason: DisconnectReason, io: &mut Io<'_, N>) {
+        self.refuse(&reason, io);
+        self.report = None;
+        self.over = Some(reason);
+    }
+
+    fn undecodable(&self, error: DecodeError) -> DisconnectReason {
+        let shook = self.phase() == Phase::Established;
+        match error {
+            DecodeError::BadHeaderSize { .. } if !shook => {
+                DisconnectReason::NotOurProtocol { hint: error.hint() }
+            }
+            DecodeError::BadHeaderSize { .. } => DisconnectReason::Malformed("header size"),
+            DecodeError::TooLarge { .. } => DisconnectReason::Malformed("more data than is taken"),
+            DecodeError::BadCheckedSize { .. } => DisconnectReason::Malformed("checked size"),
+            DecodeError::UnknownFlags(_) => DisconnectReason::Malformed("unknown flags"),
+            DecodeError::Checksum => DisconnectReason::Malformed("checksum"),
+        }
+    }
+
+    fn ping_at(&self, limits: &Limits) -> Instant {
+        let speak = self.sent + limits.heartbeat;
+        let ask = self.asked.is_none() && !self.paused;
+        if ask { speak.min(self.heard + limits.heartbeat) } else { speak }
+    }
+
+    /// Each end says something at least once a heartbeat, so that the other one hears it even while the opposite
+    /// direction is blocked, or while we do not read.
+    fn keepalive<N>(&mut self, io: &mut Io<'_, N>) {
+        let answer_by = |asked: Instant| asked + io.limits.suspect.saturating_sub(io.limits.heartbeat);
+        if !self.paused && self.asked.is_some_and(|asked| answer_by(asked) <= io.now) {
+            return self.cut(DisconnectReason::Silent, io);
+        }
+        // The peer's time to answer runs from here, not from the last byte: a process that was frozen would
+        // otherwise declare dead whoever it did not listen to.
+        if !self.paused && self.asked.is_none() && self.heard + io.limits.heartbeat <= io.now {
+            self.asked = Some(io.now);
+        }
+        if self.outbox.is_empty() {
+            self.say(DataPack::new(PackType::PING, Bytes::new()), io);
+        } else {
+            // What is under way is sign enough.
+            self.sent = io.now;
+        }
+    }
+
+    /// Queues one of the link's own small packs; these are too few to need a limit.
+    fn say<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) {
+        self.outbox.push_own(pack);
+        self.flush(io);
+    }
+
+    /// Sends what waits; a closing link with nothing left goes on with its end.
+    fn flush<N>(&mut self, io: &mut Io<'_, N>) {
+        if let Some(buffers) = self.outbox.take() {
+            self.sent = io.now;
+            io.actions.net(NetAction::Send { link: self.id, buffers });
+        } else if self.phase() == Phase::Flushing && !self.outbox.under_way() {
+            self.state = State::Ending;
+            io.actions.net(NetAction::Shutdown { link: self.id });
+        }
+    }
+
+    /// Begins an orderly end whose last words are `last`.
+    fn wind_up<N>(&mut self, last: DataPack, io: &mut Io<'_, N>) {
+        self.outbox.push_own(last);
+        self.state = State::Flushing;
+        self.since = io.now;
+        self.paused = false;
+        // Nothing of it will be looked at any more.
+        self.decoder = Decoder::new(0);
+        self.flush(io);
+    }
+
+    fn close_now<N>(&mut self, io: &mut Io<'_, N>) {
+        if !matches!(self.state, State::Closed | State::Gone) {
+            io.actions.net(NetAction::Close { link: self.id });
+            self.over = self.report.take();
+            self.release(State::Closed);
+        }
+    }
+
+    /// Enters a last state and lets all memory go.
+    fn release(&mut self, state: State) {
+        self.state = state;
+        self.decoder = Decoder::new(0);
+        self.outbox = Outbox::default();
+        self.armed = false;
+        self.writable = false;
+    }
+
+    /// Whether packs are looked at.
+    fn reads(&self) -> bool {
+        matches!(
+            self.phase(),
+            Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established
+        )
+    }
+
+    fn arm<N>(&mut self, io: &mut Io<'_, N>) {
+        let max = match self.phase() {
+            Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent => STRANGER_READ,
+            Phase::Established if self.paused => return,
+            Phase::Established => self.decoder.wanted(),
+            Phase::Flushing | Phase::Ending | Phase::Draining => DRAIN_READ,
+            Phase::Dialling | Phase::Closed | Phase::Gone => return,
+        };
+        if !self.armed && !self.peer_ended {
+            self.armed = true;
+            io.actions.net(NetAction::Recv { link: self.id, max });
+        }
+    }
+}
+
+impl LinkEvent {
+    /// The link that a network event is about, and what it says; `None` if it is about something else.
+    pub(crate) fn of(event: NetEvent) -> Result<(LinkId, Self), NetEvent> {
+        Ok(match event {
+            NetEvent::Dialed { link, peer, .. } => (link, Self::Dialed { peer }),
+            NetEvent::DialFailed { link, error } => (link, Self::DialFailed { error }),
+            NetEvent::Sent { link } => (link, Self::Sent),
+            NetEvent::Received { link, data } => (link, Self::Received { data }),
+            NetEvent::PeerClosed { link } => (link, Self::PeerClosed),
+            NetEvent::ShutdownDone { link } => (link, Self::ShutdownDone),
+            NetEvent::Broken { link, error } => (link, Self::Broken { error }),
+            NetEvent::Closed { link } => (link, Self::Closed),
+            other @ (NetEvent::Resolved { .. }
+            | NetEvent::Listening { .. }
+            | NetEvent::ListenFailed { .. }
+            | NetEvent::Accepted { .. }
+            | NetEvent::AcceptFailed { .. }
+            | NetEvent::Unlistened { .. }) => return Err(other),
+        })
+    }
+}
