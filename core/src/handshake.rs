@@ -11,7 +11,7 @@
 //! said so far, both fresh nonces among them: a recorded proof fits no other conversation, and one end's proof is never
 //! the other's. Whoever lacks the key is refused before a connection is made.
 //!
-//! Pure functions and payloads; [`link`](crate::link) says when, the connection manager says whether.
+//! Pure functions and payloads; The link says when, the connection manager says whether.
 
 use crate::connection::DisconnectReason;
 use crate::pack::{DataPack, PackType};

@@ -17,8 +17,8 @@ use crate::{Actions, InstanceId, LinkId};
 use bytes::Bytes;
 use core::net::SocketAddr;
 use outbox::Outbox;
-use table::{Reading, Step, reading, step};
 pub(crate) use table::{LinkEvent, Phase};
+use table::{Reading, Step, reading, step};
 
 /// Bytes read at once from a stranger.
 const STRANGER_READ: usize = 4096;
@@ -311,10 +311,7 @@ impl Link {
     /// Turns the peer away: with a word that tells it why, if there is one, else at once. Tells nothing to the owner.
     pub(crate) fn refuse<N>(&mut self, reason: &DisconnectReason, io: &mut Io<'_, N>) {
         match (self.phase(), handshake::refusal(reason)) {
-            (
-                Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established,
-                Some(code),
-            ) => {
+            (Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established, Some(code)) => {
                 self.wind_up(Refuse::pack(io.me, code), io);
             }
             (Phase::Closed | Phase::Gone, _) => {}
@@ -554,10 +551,7 @@ impl Link {
 
     /// Whether packs are looked at.
     fn reads(&self) -> bool {
-        matches!(
-            self.phase(),
-            Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established
-        )
+        matches!(self.phase(), Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established)
     }
 
     fn arm<N>(&mut self, io: &mut Io<'_, N>) {

@@ -1,60 +1,274 @@
-//! The manager: all connections by id. (Being built: signatures only.)
-#![allow(unused_variables, clippy::needless_pass_by_value)]
+//! The manager: all connections by id, and the doors to them.
 
-use super::types::{ConnectionError, ConnectionEvent, ConnectionKind, ConnectionState, KindId, PeerInfo};
+use super::diallers::{DiallerKey, Diallers};
+use super::permit::{Operation, permit};
+use super::types::{
+    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionState, DisconnectReason, KindId, PeerInfo,
+    Role,
+};
+use crate::link::{Io, Link};
 use crate::machine::Actions;
-use crate::net::NetEvent;
-use crate::pack::DataPack;
-use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant};
+use crate::net::NetAction;
+use crate::pack::{DataPack, PackType};
+use crate::timers::Timers;
+use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 
 /// All connections of a node.
+///
+/// Each `connect` is answered once, by `Connected` or `Disconnected`; each `Connected` and `Accepted` is followed by one
+/// `Disconnected`, unless the connection was discarded.
 #[derive(Debug)]
-pub struct ConnectionManager {}
+pub struct ConnectionManager {
+    pub(super) config: Config,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) kinds: BTreeMap<KindId, ConnectionKind>,
+    pub(super) advertised: Option<Address>,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) links: BTreeMap<LinkId, Entry>,
+    /// Accepted links that are still shaking hands.
+    pub(super) newcomers: BTreeSet<LinkId>,
+    /// Links that belong to nothing any more and say their last words, or wait to be reported closed.
+    pub(super) orphans: BTreeSet<LinkId>,
+    pub(super) listeners: BTreeMap<ListenerId, Listener>,
+    /// Look-ups under way; those nobody waits for any more are kept until they are answered.
+    pub(super) queries: BTreeMap<QueryId, Option<ConnectionId>>,
+    pub(super) diallers: Diallers,
+    pub(super) timers: Timers<Due>,
+    pub(super) last: Last,
+    pub(super) events: VecDeque<ConnectionEvent>,
+    pub(super) ignored: u64,
+    pub(super) destroyed: bool,
+}
+
+/// The newest of each id, and the epoch of the newest dial.
+#[derive(Debug, Default)]
+pub(super) struct Last {
+    pub(super) connection: u64,
+    pub(super) link: u64,
+    pub(super) listener: u64,
+    pub(super) query: u64,
+    pub(super) epoch: u64,
+}
+
+/// What a deadline belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// A link's own.
+    Link(LinkId),
+    /// Accepting is tried again.
+    Accept(ListenerId),
+    /// A name is not resolved in time.
+    Lookup(QueryId),
+}
+
+/// A link and whose it is.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) link: Link,
+    pub(super) owner: Owner,
+}
+
+/// Whose a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A connection's.
+    Connection(ConnectionId),
+    /// It came through this listening connection and is shaking hands.
+    Newcomer(ConnectionId),
+    /// Nobody's: it only ends.
+    Nobody,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) kind: KindId,
+    pub(super) origin: Origin,
+    pub(super) target: Option<Address>,
+    /// Sent first whenever it is connected.
+    pub(super) first: Option<DataPack>,
+    pub(super) state: State,
+}
+
+/// How a connection came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// We made it: it outlives its links.
+    Created,
+    /// A peer dialled it: it ends with its link.
+    Accepted(DiallerKey),
+}
+
+/// Where a connection stands, and what belongs to that.
+#[derive(Debug)]
+pub(super) enum State {
+    Idle,
+    Resolving { query: QueryId, expect: Option<InstanceId> },
+    Dialling { link: LinkId, dial: Dial },
+    Connected { link: LinkId, peer: PeerInfo, max_data: u32 },
+    Listening { listener: ListenerId },
+    Closing { link: LinkId },
+    Unlistening { listener: ListenerId },
+}
+
+/// A connect under way: one address after the other.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) expect: Option<InstanceId>,
+    /// Addresses that were not tried yet.
+    pub(super) rest: VecDeque<SocketAddr>,
+    /// What the first address that answered at all had to say; tells more than that another one did not answer.
+    pub(super) answered: Option<DisconnectReason>,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// Its connection, until that is discarded.
+    pub(super) connection: Option<ConnectionId>,
+    /// What was asked for, then where it is.
+    pub(super) address: SocketAddr,
+    pub(super) phase: ListenerPhase,
+    /// The accept that is armed.
+    pub(super) accept: Option<LinkId>,
+    /// Whether accepting fails, and was announced to.
+    pub(super) failing: bool,
+}
+
+/// Where a listener stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListenerPhase {
+    /// The system has yet to answer.
+    Opening,
+    /// As `Opening`, and it is to be closed as soon as it is open.
+    Unwanted,
+    Open,
+    /// The system was asked to close it.
+    Closing,
+}
 
 impl ConnectionManager {
     /// No connections yet.
     pub fn new(config: &Config) -> Self {
-        unimplemented!()
+        let mut seed = *b"........xxnet core connections..";
+        seed[..8].copy_from_slice(&config.seed.to_le_bytes());
+        Self {
+            config: config.clone(),
+            rng: ChaCha8Rng::from_seed(seed),
+            kinds: BTreeMap::new(),
+            advertised: None,
+            connections: BTreeMap::new(),
+            links: BTreeMap::new(),
+            newcomers: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+            listeners: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            diallers: Diallers::default(),
+            timers: Timers::new(),
+            last: Last::default(),
+            events: VecDeque::new(),
+            ignored: 0,
+            destroyed: false,
+        }
     }
 
     /// Registers a kind (seed: 需要提前注册好类型).
+    ///
+    /// # Errors
+    /// `KindTaken`, `Destroyed`.
     pub fn register(&mut self, kind: ConnectionKind) -> Result<(), ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        if self.kinds.contains_key(&kind.id) {
+            return Err(ConnectionError::KindTaken(kind.id));
+        }
+        self.kinds.insert(kind.id, kind);
+        Ok(())
     }
 
     /// What Hello and Welcome tell the peer about where we listen; `None`: we do not.
     pub fn advertise(&mut self, address: Option<Address>) {
-        unimplemented!()
+        self.advertised = address;
     }
 
     /// The seed's first form: a connection of a kind, with no target yet.
+    ///
+    /// # Errors
+    /// `UnknownKind`, `WrongRole` for a kind that is only accepted, `Destroyed`.
     pub fn create(&mut self, kind: KindId) -> Result<ConnectionId, ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        let known = self.kinds.get(&kind).ok_or(ConnectionError::UnknownKind(kind))?;
+        if known.role == Role::Accept {
+            return Err(ConnectionError::WrongRole(kind));
+        }
+        let id = ConnectionId::next(&mut self.last.connection);
+        let state = State::Idle;
+        self.connections
+            .insert(id, Connection { kind, origin: Origin::Created, target: None, first: None, state });
+        Ok(id)
     }
 
-    /// The seed's second form: with its target, and data that is sent first once it is connected.
+    /// The seed's second form: with its target, and data that is sent first, each time once it is connected.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); `WrongRole` for a kind that listens; `Data`, `TooLarge` if the data cannot be sent.
     pub fn create_to(
         &mut self,
         kind: KindId,
         target: Address,
         data: Option<Dict>,
     ) -> Result<ConnectionId, ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        let first = data.as_ref().map(Dict::to_pack).transpose().map_err(ConnectionError::Data)?;
+        let limit = self.config.limits.max_data;
+        if let Some(size) = first.as_ref().map(DataPack::data_len).filter(|size| *size > limit as usize) {
+            return Err(ConnectionError::TooLarge { size, limit });
+        }
+        if self.kinds.get(&kind).is_some_and(|known| known.role == Role::Listen) {
+            return Err(ConnectionError::WrongRole(kind));
+        }
+        let id = self.create(kind)?;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.target = Some(target);
+            connection.first = first;
+        }
+        Ok(id)
     }
 
-    /// Opens a listener for a connection whose kind listens.
+    /// Opens a listener for a connection whose kind listens. `Listening` or `ListenFailed` follows.
+    ///
+    /// # Errors
+    /// `UnknownConnection`, `WrongRole`, `NotASocketAddress`, `AlreadyListening`, `WrongState`, `Destroyed`.
     pub fn listen<N>(
         &mut self,
-        now: Instant,
+        _now: Instant,
         id: ConnectionId,
         address: Address,
         actions: &mut Actions<N>,
     ) -> Result<(), ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        if self.role(connection.kind) != Some(Role::Listen) {
+            return Err(ConnectionError::WrongRole(connection.kind));
+        }
+        let Address::Socket(address) = address else { return Err(ConnectionError::NotASocketAddress) };
+        if let Some(taken) = self.collides(address) {
+            return Err(ConnectionError::AlreadyListening(taken));
+        }
+        permit(connection.state(), Operation::Listen)?;
+        self.open_listener(id, address, actions);
+        Ok(())
     }
 
-    /// Dials the target that the connection was created with or has from an earlier connect.
-    /// `expect`: the instance that must answer, if that is known.
+    /// Dials the target that the connection was created with or has from an earlier connect. `Connected` or
+    /// `Disconnected` follows. `expect`: the instance that must answer, if that is known.
+    ///
+    /// # Errors
+    /// `UnknownConnection`, `WrongRole`, `WrongState`, `NoTarget`, `Destroyed`.
     pub fn connect<N>(
         &mut self,
         now: Instant,
@@ -63,10 +277,22 @@ impl ConnectionManager {
         expect: Option<InstanceId>,
         actions: &mut Actions<N>,
     ) -> Result<(), ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        if !matches!(self.role(connection.kind), Some(Role::Dial | Role::Both)) {
+            return Err(ConnectionError::WrongRole(connection.kind));
+        }
+        permit(connection.state(), Operation::Connect)?;
+        let target = target.or_else(|| connection.target.clone()).ok_or(ConnectionError::NoTarget)?;
+        self.start_connect(now, id, target, expect, actions);
+        Ok(())
     }
 
-    /// Queues a pack.
+    /// Queues a pack; it leaves at once if nothing is under way.
+    ///
+    /// # Errors
+    /// `UnknownConnection`, `WrongState`, `ReservedPackType`, `TooLarge`, `Destroyed`; nothing was queued. `OutboxFull`:
+    /// nor was it then, and the connection is over, because its peer does not read.
     pub fn send<N>(
         &mut self,
         now: Instant,
@@ -74,87 +300,226 @@ impl ConnectionManager {
         pack: DataPack,
         actions: &mut Actions<N>,
     ) -> Result<(), ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        permit(connection.state(), Operation::Send)?;
+        if pack.pack_type < PackType::DICT {
+            return Err(ConnectionError::ReservedPackType(pack.pack_type));
+        }
+        let State::Connected { link, max_data, .. } = &connection.state else { return Ok(()) };
+        let (link, limit, size) = (*link, *max_data, pack.data_len());
+        if size > limit as usize {
+            return Err(ConnectionError::TooLarge { size, limit });
+        }
+        let mut fits = true;
+        self.touch(now, link, actions, |link, io| {
+            fits = link.send(pack, io);
+            if !fits {
+                link.cut(DisconnectReason::SlowPeer, io);
+            }
+        });
+        if fits { Ok(()) } else { Err(ConnectionError::OutboxFull) }
     }
 
     /// Whether the outbox is below its high-water mark; if not, `Writable` will come.
     pub fn writable(&self, id: ConnectionId) -> bool {
-        unimplemented!()
+        match self.connections.get(&id).map(|connection| &connection.state) {
+            Some(State::Connected { link, .. }) => {
+                self.links.get(link).is_some_and(|entry| entry.link.is_writable(&self.config.limits))
+            }
+            _ => false,
+        }
     }
 
-    /// Stops reading from a connection (backpressure), until `resume`.
+    /// Stops reading from a connection (backpressure), until `resume`. What has been read before, or is being read, is
+    /// still delivered: at most 1 MiB more.
     pub fn pause(&mut self, id: ConnectionId) {
-        unimplemented!()
+        if let Some(State::Connected { link, .. }) = self.connections.get(&id).map(|c| &c.state)
+            && let Some(entry) = self.links.get_mut(link)
+        {
+            entry.link.pause();
+        }
     }
 
     /// Reads again.
     pub fn resume<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        unimplemented!()
+        if let Some(State::Connected { link, .. }) = self.connections.get(&id).map(|c| &c.state) {
+            let link = *link;
+            self.touch(now, link, actions, |link, io| link.resume(io.now));
+        }
     }
 
     /// Closes a connection: what is queued is sent first, within `close`. It is idle again at once for an idle or connecting
-    /// one, else after `Disconnected`. Closing an idle one is harmless.
+    /// one, else after `Disconnected`. Closing an idle or closing one is harmless. Whatever was connecting, connected or
+    /// listening is told its `Disconnected` once, with the reason `Closed`.
+    ///
+    /// # Errors
+    /// `UnknownConnection`, `Destroyed`.
     pub fn close<N>(
         &mut self,
         now: Instant,
         id: ConnectionId,
         actions: &mut Actions<N>,
     ) -> Result<(), ConnectionError> {
-        unimplemented!()
+        self.alive()?;
+        let connection = self.connections.get_mut(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        match connection.state {
+            State::Idle | State::Closing { .. } | State::Unlistening { .. } => {}
+            State::Resolving { .. } | State::Dialling { .. } => {
+                self.detach(now, id, actions);
+                self.finish(id, DisconnectReason::Closed);
+            }
+            State::Connected { link, .. } => {
+                connection.state = State::Closing { link };
+                self.touch(now, link, actions, |link, io| link.close(Some(DisconnectReason::Closed), io));
+            }
+            State::Listening { listener } => {
+                connection.state = State::Unlistening { listener };
+                self.close_listener(now, listener, actions);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets an idle connection's id, or closes and then forgets it, without a `Disconnected`.
     pub fn discard<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        unimplemented!()
+        if self.connections.contains_key(&id) {
+            self.detach(now, id, actions);
+            self.forget(id);
+        }
     }
 
-    /// Ends everything at once.
+    /// Ends everything at once: each connection that was not idle is told `Disconnected`, and none is left. What comes
+    /// later is answered with `Destroyed`. A second time is harmless.
     pub fn destroy<N>(&mut self, now: Instant, actions: &mut Actions<N>) {
-        unimplemented!()
+        self.destroyed = true;
+        for listener in self.listeners.keys().copied().collect::<Vec<_>>() {
+            self.close_listener(now, listener, actions);
+        }
+        for link in self.links.keys().copied().collect::<Vec<_>>() {
+            self.disown(link);
+            self.touch(now, link, actions, Link::abandon);
+        }
+        for (id, connection) in core::mem::take(&mut self.connections) {
+            if connection.state() != ConnectionState::Idle {
+                let (kind, reason) = (connection.kind, DisconnectReason::Closed);
+                self.events.push_back(ConnectionEvent::Disconnected { id, kind, reason });
+            }
+        }
+        self.listeners.values_mut().for_each(|listener| listener.connection = None);
+        self.queries.values_mut().for_each(|waiting| *waiting = None);
+        self.timers = Timers::new();
+        self.diallers.clear();
     }
 
     /// Where a connection stands; `None` if there is none of that id.
     pub fn state(&self, id: ConnectionId) -> Option<ConnectionState> {
-        unimplemented!()
+        self.connections.get(&id).map(Connection::state)
     }
 
     /// Who is at the other end, while it is connected.
     pub fn peer(&self, id: ConnectionId) -> Option<&PeerInfo> {
-        unimplemented!()
+        match &self.connections.get(&id)?.state {
+            State::Connected { peer, .. } => Some(peer),
+            _ => None,
+        }
     }
 
     /// The kind of a connection.
     pub fn kind(&self, id: ConnectionId) -> Option<KindId> {
-        unimplemented!()
-    }
-
-    /// Takes a completion of the network.
-    pub fn handle_net<N>(&mut self, now: Instant, event: NetEvent, actions: &mut Actions<N>) {
-        unimplemented!()
-    }
-
-    /// Does what is due.
-    pub fn tick<N>(&mut self, now: Instant, actions: &mut Actions<N>) {
-        unimplemented!()
+        self.connections.get(&id).map(|connection| connection.kind)
     }
 
     /// When `tick` is wanted.
     pub fn deadline(&self) -> Option<Instant> {
-        unimplemented!()
+        self.timers.next()
     }
 
     /// What happened; the machine above takes all of it before its `handle` returns.
     pub fn next_event(&mut self) -> Option<ConnectionEvent> {
-        unimplemented!()
-    }
-
-    /// Panics if the tables contradict each other.
-    pub fn check_invariants(&self) {
-        unimplemented!()
+        self.events.pop_front()
     }
 
     /// Links, listeners, look-ups and connections that exist, for leak checks.
     pub fn census(&self) -> [usize; 4] {
-        unimplemented!()
+        [self.links.len(), self.listeners.len(), self.queries.len(), self.connections.len()]
+    }
+
+    /// Completions of the network that meant nothing: late, doubled or never asked for.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    fn alive(&self) -> Result<(), ConnectionError> {
+        if self.destroyed { Err(ConnectionError::Destroyed) } else { Ok(()) }
+    }
+
+    fn role(&self, kind: KindId) -> Option<Role> {
+        self.kinds.get(&kind).map(|known| known.role)
+    }
+
+    /// Does something with a link, then all that follows from it.
+    pub(super) fn touch<N>(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        actions: &mut Actions<N>,
+        work: impl FnOnce(&mut Link, &mut Io<'_, N>),
+    ) {
+        self.act(now, id, actions, work);
+        self.pump(now, id, actions);
+    }
+
+    /// Does something with a link and no more: for use from within [`pump`](Self::pump).
+    pub(super) fn act<N>(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        actions: &mut Actions<N>,
+        work: impl FnOnce(&mut Link, &mut Io<'_, N>),
+    ) {
+        if let Some(entry) = self.links.get_mut(&id) {
+            let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
+            work(&mut entry.link, &mut Io { now, me, key, limits, actions });
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn state(&self) -> ConnectionState {
+        match self.state {
+            State::Idle => ConnectionState::Idle,
+            State::Resolving { .. } | State::Dialling { .. } => ConnectionState::Connecting,
+            State::Connected { .. } => ConnectionState::Connected,
+            State::Listening { .. } => ConnectionState::Listening,
+            State::Closing { .. } | State::Unlistening { .. } => ConnectionState::Closing,
+        }
+    }
+
+    /// The link that is this connection's.
+    pub(super) fn link(&self) -> Option<LinkId> {
+        match self.state {
+            State::Dialling { link, .. } | State::Connected { link, .. } | State::Closing { link } => {
+                Some(link)
+            }
+            State::Idle | State::Resolving { .. } | State::Listening { .. } | State::Unlistening { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// A request that belongs to nobody any more still ends.
+impl Listener {
+    /// Asks the system to close it, once it is open.
+    pub(super) fn shut<N>(&mut self, id: ListenerId, actions: &mut Actions<N>) {
+        match self.phase {
+            ListenerPhase::Opening => self.phase = ListenerPhase::Unwanted,
+            ListenerPhase::Open => {
+                self.phase = ListenerPhase::Closing;
+                actions.net(NetAction::Unlisten { listener: id });
+            }
+            ListenerPhase::Unwanted | ListenerPhase::Closing => {}
+        }
     }
 }

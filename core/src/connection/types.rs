@@ -2,7 +2,7 @@
 
 use crate::disk::FileErrorKind;
 use crate::net::NetError;
-use crate::pack::DataPack;
+use crate::pack::{DataPack, PackType, ValueError};
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::string::String;
 use core::fmt;
@@ -139,6 +139,10 @@ pub enum ConnectionError {
         /// Bytes the peer takes.
         limit: u32,
     },
+    /// The data cannot be written as a dict.
+    Data(ValueError),
+    /// Pack types below 16 are the link's own.
+    ReservedPackType(PackType),
     /// The manager is destroyed.
     Destroyed,
 }
@@ -158,6 +162,8 @@ impl fmt::Display for ConnectionError {
             Self::TooLarge { size, limit } => {
                 write!(f, "{size} bytes in one message, the peer takes {limit}")
             }
+            Self::Data(error) => fmt::Display::fmt(error, f),
+            Self::ReservedPackType(pack_type) => write!(f, "{pack_type:?} is the link's own"),
             Self::Destroyed => f.write_str("all connections are destroyed"),
         }
     }

@@ -212,9 +212,10 @@ pub(super) fn reading(phase: Phase, pack_type: PackType) -> Reading {
         (Phase::HelloSent, PackType::HELLO) => Reading::Echo,
         (Phase::AwaitHello, PackType::HELLO) => Reading::Hello,
         (Phase::WelcomeSent, PackType::CONFIRM) => Reading::Confirm,
-        (Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established, PackType::REFUSE) => {
-            Reading::Refuse
-        }
+        (
+            Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established,
+            PackType::REFUSE,
+        ) => Reading::Refuse,
         (Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent, _) => {
             Reading::Wrong("another pack than the handshake's next")
         }
@@ -227,12 +228,7 @@ pub(super) fn reading(phase: Phase, pack_type: PackType) -> Reading {
         (Phase::Established, PackType(number)) if number >= FIRST_PAYLOAD => Reading::Payload,
         (Phase::Established, _) => Reading::Wrong("an unknown pack type"),
         (
-            Phase::Dialling
-            | Phase::Flushing
-            | Phase::Ending
-            | Phase::Draining
-            | Phase::Closed
-            | Phase::Gone,
+            Phase::Dialling | Phase::Flushing | Phase::Ending | Phase::Draining | Phase::Closed | Phase::Gone,
             _,
         ) => Reading::Wrong("a pack where none is read"),
     }

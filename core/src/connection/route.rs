@@ -1,0 +1,188 @@
+//! From the network's events to connections: the only place that knows whose a link is.
+
+use super::manager::{ConnectionManager, Due, Origin, Owner, State};
+use super::types::{ConnectionEvent, DisconnectReason};
+use crate::link::{Heard, Io, Link, LinkEvent, Phase};
+use crate::machine::Actions;
+use crate::net::NetEvent;
+use crate::{ConnectionId, Instant, LinkId};
+use alloc::vec::Vec;
+
+impl ConnectionManager {
+    /// Takes a completion of the network. One that is late, doubled or was never asked for is counted and has no effect.
+    pub fn handle_net<N>(&mut self, now: Instant, event: NetEvent, actions: &mut Actions<N>) {
+        match LinkEvent::of(event) {
+            Ok((link, event)) => {
+                let mut known = false;
+                self.act(now, link, actions, |link, io| known = link.handle(event, io));
+                self.ignored += u64::from(!known);
+                self.pump(now, link, actions);
+            }
+            Err(NetEvent::Resolved { query, result }) => self.resolved(now, query, result, actions),
+            Err(NetEvent::Listening { listener, address }) => self.listening(listener, address, actions),
+            Err(NetEvent::ListenFailed { listener, error }) => self.listen_failed(listener, error),
+            Err(NetEvent::Accepted { listener, link, peer, .. }) => {
+                self.accepted(now, listener, link, peer, actions);
+            }
+            Err(NetEvent::AcceptFailed { listener, link, error }) => {
+                self.accept_failed(now, listener, link, error);
+            }
+            Err(NetEvent::Unlistened { listener }) => self.unlistened(listener),
+            // All others are a link's.
+            Err(
+                NetEvent::Dialed { .. }
+                | NetEvent::DialFailed { .. }
+                | NetEvent::Sent { .. }
+                | NetEvent::Received { .. }
+                | NetEvent::PeerClosed { .. }
+                | NetEvent::ShutdownDone { .. }
+                | NetEvent::Broken { .. }
+                | NetEvent::Closed { .. },
+            ) => self.ignored += 1,
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick<N>(&mut self, now: Instant, actions: &mut Actions<N>) {
+        // Collected first: whatever a deadline sets anew is for the next tick.
+        let due: Vec<Due> = core::iter::from_fn(|| self.timers.pop_due(now)).collect();
+        for due in due {
+            match due {
+                Due::Link(link) => self.touch(now, link, actions, Link::tick),
+                Due::Accept(listener) => self.arm_accept(listener, actions),
+                Due::Lookup(query) => self.lookup_due(query),
+            }
+        }
+    }
+
+    /// Takes all that a link has to tell, then looks after its deadline and its end.
+    pub(super) fn pump<N>(&mut self, now: Instant, id: LinkId, actions: &mut Actions<N>) {
+        while let Some(entry) = self.links.get_mut(&id) {
+            let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
+            let heard = entry.link.next(&mut Io { now, me, key, limits, actions });
+            let owner = entry.owner;
+            match heard {
+                Some(heard) => self.heard(now, id, owner, heard, actions),
+                None => break,
+            }
+        }
+        self.settle(id);
+    }
+
+    fn heard<N>(&mut self, now: Instant, link: LinkId, owner: Owner, heard: Heard, actions: &mut Actions<N>) {
+        match (owner, heard) {
+            (Owner::Newcomer(_), Heard::Hello(hello)) => self.judge_hello(now, link, hello, actions),
+            (Owner::Newcomer(listener), Heard::Confirm) => self.judge_confirm(now, link, listener, actions),
+            (Owner::Newcomer(_), Heard::Over(reason)) => {
+                if let Some(entry) = self.links.get(&link) {
+                    self.turned_away(entry.link.peer(), reason);
+                }
+                self.disown(link);
+                self.limit_orphans(now, link, actions);
+            }
+            (Owner::Connection(id), Heard::Welcome(welcome)) => {
+                self.judge_welcome(now, id, link, welcome, actions);
+            }
+            (Owner::Connection(id), Heard::Pack(pack)) => {
+                self.events.push_back(ConnectionEvent::Received { id, pack });
+            }
+            (Owner::Connection(id), Heard::Writable) => {
+                self.events.push_back(ConnectionEvent::Writable { id });
+            }
+            (Owner::Connection(id), Heard::Over(reason)) => {
+                self.disown(link);
+                self.limit_orphans(now, link, actions);
+                match self.connections.get(&id).map(|connection| &connection.state) {
+                    Some(State::Dialling { .. }) => self.dial_failed(now, id, reason, actions),
+                    Some(State::Closing { .. }) => self.finish(id, DisconnectReason::Closed),
+                    Some(
+                        State::Idle
+                        | State::Resolving { .. }
+                        | State::Connected { .. }
+                        | State::Listening { .. }
+                        | State::Unlistening { .. },
+                    )
+                    | None => self.finish(id, reason),
+                }
+            }
+            // A link in a dialler's phases tells no Hello and no Confirm, one in an acceptor's no Welcome, and nobody
+            // cares for what an orphan tells.
+            (Owner::Newcomer(_), Heard::Welcome(_) | Heard::Pack(_) | Heard::Writable)
+            | (Owner::Connection(_), Heard::Hello(_) | Heard::Confirm)
+            | (Owner::Nobody, _) => {}
+        }
+    }
+
+    /// The link is nobody's from now on.
+    pub(super) fn disown(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.owner = Owner::Nobody;
+            self.newcomers.remove(&link);
+            self.orphans.insert(link);
+        }
+    }
+
+    /// Takes a connection off whatever it is doing, without a word to the application.
+    pub(super) fn detach<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match core::mem::replace(&mut connection.state, State::Idle) {
+            State::Idle => {}
+            State::Resolving { query, .. } => {
+                self.queries.insert(query, None);
+                self.timers.clear(&Due::Lookup(query));
+            }
+            State::Dialling { link, .. } | State::Connected { link, .. } | State::Closing { link } => {
+                self.disown(link);
+                self.touch(now, link, actions, |link, io| link.close(None, io));
+                self.limit_orphans(now, link, actions);
+                self.settle(link);
+            }
+            State::Listening { listener } | State::Unlistening { listener } => {
+                self.close_listener(now, listener, actions);
+                if let Some(listener) = self.listeners.get_mut(&listener) {
+                    listener.connection = None;
+                }
+            }
+        }
+    }
+
+    /// A connection is over: idle again if we made it, gone if it was accepted. Told once.
+    pub(super) fn finish(&mut self, id: ConnectionId, reason: DisconnectReason) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let kind = connection.kind;
+        connection.state = State::Idle;
+        if connection.origin != Origin::Created {
+            self.forget(id);
+        }
+        self.events.push_back(ConnectionEvent::Disconnected { id, kind, reason });
+    }
+
+    /// Removes a connection that has let go of everything.
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(&id)
+            && let Origin::Accepted(key) = connection.origin
+        {
+            self.diallers.retire(key, id);
+        }
+    }
+
+    /// Sets a link's deadline, or forgets a link that is gone. A deadline that has moved away stays as it was set: it is
+    /// then set anew when it comes, instead of at each pack.
+    pub(super) fn settle(&mut self, id: LinkId) {
+        let Some(entry) = self.links.get(&id) else { return };
+        let due = Due::Link(id);
+        if entry.link.phase() == Phase::Gone {
+            self.links.remove(&id);
+            self.newcomers.remove(&id);
+            self.orphans.remove(&id);
+            self.timers.clear(&due);
+            return;
+        }
+        match (self.timers.at(&due), entry.link.deadline(&self.config.limits)) {
+            (Some(_), None) => self.timers.clear(&due),
+            (Some(set), Some(at)) if at < set => self.timers.set(due, at),
+            (None, Some(at)) => self.timers.set(due, at),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+}
