@@ -1,0 +1,5 @@
+//! The connection layer against its ledger, on a tiny deterministic network.
+#![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
+
+mod lifecycle;
+mod world;
