@@ -25,6 +25,8 @@ mod route_attempts;
 mod route_files;
 mod route_links;
 mod route_messages;
+mod route_results;
+mod route_streams;
 mod route_tasks;
 mod service;
 mod stdin;

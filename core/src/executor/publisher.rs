@@ -383,3 +383,181 @@ fn title(argv: &[Vec<u8>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Placement;
+    use alloc::vec;
+    use core::time::Duration;
+
+    const ME: InstanceId = InstanceId([1; 16]);
+    const ANNE: InstanceId = InstanceId([2; 16]);
+    const BERT: InstanceId = InstanceId([3; 16]);
+
+    struct Rig {
+        publisher: Publisher,
+        limits: Limits,
+        now: Instant,
+        id: TaskId,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let spec = TaskSpec {
+                argv: vec![b"true".to_vec()],
+                env: vec![],
+                inputs: vec![],
+                outputs: vec![],
+                stdin: false,
+                timeout: None,
+                patience: None,
+                attempts: None,
+                placement: Placement::Others,
+            };
+            let (mut publisher, now) = (Publisher::default(), Instant::from_micros(1_000_000));
+            let id = publisher.add(now, ME, Token(1), spec);
+            Self { publisher, limits: Limits::default(), now, id }
+        }
+
+        fn after(&mut self, seconds: u64) -> &mut Self {
+            self.now += Duration::from_secs(seconds);
+            self
+        }
+
+        fn claim(&mut self, by: InstanceId, claim: u64) -> ClaimAnswer {
+            let answer = self.publisher.claim(self.now, self.id, by, ClaimNumber(claim), &self.limits);
+            if let ClaimAnswer::New(number) = answer {
+                let attempt = Attempt {
+                    number,
+                    claim: ClaimNumber(claim),
+                    holder: by,
+                    name: String::new(),
+                    address: None,
+                    lapsed: false,
+                    running: false,
+                    received: [0; 2],
+                    taken: [0; 2],
+                    result: None,
+                };
+                self.publisher.grant(self.now, self.id, attempt, &self.limits);
+            }
+            self.publisher.check_invariants();
+            answer
+        }
+
+        fn renew(&mut self, by: InstanceId, attempt: u64) -> Option<bool> {
+            self.publisher.renew(self.now, self.id, AttemptNumber(attempt), by, &self.limits)
+        }
+
+        fn finish(&mut self, by: InstanceId, attempt: u64) -> FinishAnswer {
+            let exit = Exit::Status(crate::process::ExitStatus::Code(0));
+            let result = Collecting { exit, times: Times::default(), outputs: vec![] };
+            self.publisher.finish(self.now, self.id, AttemptNumber(attempt), by, result, &self.limits)
+        }
+    }
+
+    #[test]
+    fn t3_a_claim_of_an_unknown_or_ended_task_is_refused() {
+        let mut rig = Rig::new();
+        let other = TaskId { publisher: ME, number: 99 };
+        let answer = rig.publisher.claim(rig.now, other, ANNE, ClaimNumber(1), &rig.limits);
+        assert_eq!(answer, ClaimAnswer::Refused(RefuseReason::Ended));
+        rig.publisher.end(rig.now, rig.id, EndKind::Done, &rig.limits);
+        assert_eq!(rig.claim(ANNE, 1), ClaimAnswer::Refused(RefuseReason::Ended));
+        assert!(
+            rig.publisher.end(rig.now, rig.id, EndKind::Failed, &rig.limits).is_none(),
+            "the end is written once"
+        );
+        assert_eq!(rig.publisher.ended(rig.id), Some(EndKind::Done));
+    }
+
+    #[test]
+    fn t3_a_doubled_claim_gets_the_same_grant_and_a_new_lease() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.claim(ANNE, 7), ClaimAnswer::New(AttemptNumber(1)));
+        assert_eq!(rig.after(14).claim(ANNE, 7), ClaimAnswer::Same(AttemptNumber(1)));
+        assert_eq!(
+            rig.after(14).claim(BERT, 1),
+            ClaimAnswer::Refused(RefuseReason::Elsewhere),
+            "the lease began anew"
+        );
+    }
+
+    #[test]
+    fn t14_a_larger_claim_of_the_holder_ends_its_old_attempt() {
+        let mut rig = Rig::new();
+        rig.claim(ANNE, 7);
+        assert!(matches!(rig.claim(ANNE, 8), ClaimAnswer::Supersedes(_)));
+        assert_eq!(
+            rig.claim(ANNE, 6),
+            ClaimAnswer::Refused(RefuseReason::Elsewhere),
+            "an old claim ends nothing"
+        );
+        rig.publisher.release(rig.now, rig.id);
+        assert_eq!(rig.claim(ANNE, 8), ClaimAnswer::New(AttemptNumber(2)));
+    }
+
+    #[test]
+    fn t14_expiry_is_judged_at_the_claim_and_not_only_at_a_tick() {
+        let mut rig = Rig::new();
+        rig.claim(ANNE, 1);
+        assert_eq!(rig.after(14).claim(BERT, 1), ClaimAnswer::Refused(RefuseReason::Elsewhere));
+        assert!(matches!(rig.after(1).claim(BERT, 1), ClaimAnswer::Supersedes(_)));
+    }
+
+    #[test]
+    fn t14_an_attempt_stays_current_after_its_lease_until_a_newer_one_is_granted() {
+        let mut rig = Rig::new();
+        rig.claim(ANNE, 1);
+        rig.after(15);
+        let due = rig.publisher.timers.pop_due(rig.now);
+        assert_eq!(due, Some((rig.id, TaskTimer::Lease)));
+        assert!(rig.publisher.lapse(rig.now, rig.id));
+        assert_eq!(rig.renew(ANNE, 1), Some(true), "a late renewal finds it current");
+        assert_eq!(
+            rig.claim(BERT, 1),
+            ClaimAnswer::Refused(RefuseReason::Elsewhere),
+            "and it holds the lease again"
+        );
+        rig.after(15);
+        rig.publisher.timers.pop_due(rig.now);
+        rig.publisher.lapse(rig.now, rig.id);
+        assert!(matches!(rig.claim(BERT, 1), ClaimAnswer::Supersedes(_)));
+        rig.publisher.release(rig.now, rig.id);
+        assert_eq!(rig.claim(BERT, 1), ClaimAnswer::New(AttemptNumber(2)));
+        assert_eq!(rig.renew(ANNE, 1), None, "an old attempt is told to stop");
+        assert_eq!(rig.renew(ANNE, 2), None, "and nobody renews another's");
+        assert_eq!(rig.renew(BERT, 2), Some(false));
+    }
+
+    #[test]
+    fn t7_a_late_result_of_an_older_attempt_is_refused() {
+        let mut rig = Rig::new();
+        rig.claim(ANNE, 1);
+        rig.publisher.release(rig.now, rig.id);
+        rig.claim(BERT, 1);
+        assert_eq!(rig.finish(ANNE, 1), FinishAnswer::Forget);
+        assert_eq!(rig.finish(ANNE, 2), FinishAnswer::Forget, "the number alone does not make it theirs");
+        assert_eq!(rig.finish(BERT, 2), FinishAnswer::Taken);
+        assert_eq!(rig.finish(BERT, 2), FinishAnswer::Again);
+    }
+
+    #[test]
+    fn t6_a_result_is_taken_after_the_lease_while_nobody_else_holds_the_task() {
+        let mut rig = Rig::new();
+        rig.claim(ANNE, 1);
+        rig.after(20);
+        rig.publisher.timers.pop_due(rig.now);
+        rig.publisher.lapse(rig.now, rig.id);
+        assert_eq!(rig.finish(ANNE, 1), FinishAnswer::Taken);
+        rig.publisher.check_invariants();
+    }
+
+    #[test]
+    fn a_title_is_short_and_one_line() {
+        assert_eq!(title(&[b"a\nb".to_vec(), b"c".to_vec()]), "a b c");
+        assert!(title(&[vec![b'x'; 500]]).len() <= 164);
+        assert!(title(&["ü".repeat(200).into_bytes()]).ends_with('…'));
+    }
+}
