@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use xxnet_core::pack::{
-    DataHeader, DataPack, DecodeError, Decoder, Dict, Encoder, PackType, Value, ValueError, encode, encode_into,
+    DataHeader, DataPack, DecodeError, Decoder, Dict, Encoder, PackType, Value, ValueError, encode,
+    encode_into,
 };
 
 const MAX_DATA: u32 = 4 << 20;
@@ -278,7 +279,8 @@ fn p5_a_header_that_contradicts_itself_is_refused() {
 
 #[test]
 fn p6_the_unknown_tail_of_a_longer_header_is_skipped_but_covered() {
-    let pack = DataPack { bulk: vec![Bytes::from_static(b"bulk")], ..DataPack::new(PackType(9), vec![1, 2, 3]) };
+    let pack =
+        DataPack { bulk: vec![Bytes::from_static(b"bulk")], ..DataPack::new(PackType(9), vec![1, 2, 3]) };
     let next = DataPack::new(PackType(10), vec![4]);
     let tail: Vec<u8> = (0..100).collect();
     let mut bytes = with_longer_header(&pack, &tail);
@@ -317,9 +319,8 @@ fn p7_nesting_is_allowed_to_its_limit_and_refused_behind_it() {
 
 #[test]
 fn p7_every_other_way_to_be_no_dict_has_its_error() {
-    let entry = |key: &[u8], value: &[u8]| {
-        [&u64::try_from(key.len()).unwrap().to_le_bytes(), key, value].concat()
-    };
+    let entry =
+        |key: &[u8], value: &[u8]| [&u64::try_from(key.len()).unwrap().to_le_bytes(), key, value].concat();
     let dict = |entries: &[Vec<u8>]| {
         let count = u64::try_from(entries.len()).unwrap();
         Dict::decode(&[&count.to_le_bytes(), &entries.concat()[..]].concat())

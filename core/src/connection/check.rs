@@ -60,7 +60,7 @@ impl ConnectionManager {
             let phase = phase.flatten();
             match &connection.state {
                 State::Idle => {
-                    assert_eq!(connection.origin, Origin::Created, "{id} was accepted and is idle")
+                    assert_eq!(connection.origin, Origin::Created, "{id} was accepted and is idle");
                 }
                 State::Resolving { query, .. } => {
                     assert_eq!(self.queries.get(query), Some(&Some(*id)), "{id} waits for {query}");

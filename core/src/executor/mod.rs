@@ -177,7 +177,7 @@ impl Executor {
             Op::MakeFolder { task, attempt } => self.folder_made(now, task, attempt, nothing(result), out),
             Op::RemoveFolder { task, attempt } => self.folder_removed(now, task, attempt, out),
             Op::ScanOutput { task, attempt, index } => {
-                self.output_scanned(now, task, attempt, index, result, out)
+                self.output_scanned(now, task, attempt, index, result, out);
             }
             Op::ServeBlock { connection, callback, index } => {
                 self.block_read(now, connection, callback, index, result, out);

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use crate::connection::DisconnectReason;
+use crate::message::EndKind;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, Instant, TaskId};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -35,7 +36,12 @@ pub(super) struct Registration {
     unpublished: BTreeSet<TaskId>,
     /// Tasks it was told of and has not accepted.
     outstanding: BTreeSet<TaskId>,
+    /// Ends that it could not be told of.
+    missed: BTreeMap<TaskId, EndKind>,
 }
+
+/// Ends that are kept for a registry at most; it finds out about older ones by a refused claim.
+const MISSED: usize = 10_000;
 
 /// All registries, by the id of our connection to each.
 #[derive(Debug, Default)]
@@ -54,6 +60,7 @@ impl Registrations {
             told: None,
             unpublished: BTreeSet::new(),
             outstanding: BTreeSet::new(),
+            missed: BTreeMap::new(),
         };
         self.rows.insert(id, row);
     }
@@ -102,7 +109,22 @@ impl Registrations {
         self.rows.get_mut(&id).is_some_and(|row| row.outstanding.remove(&task))
     }
 
-    /// The task has ended: nobody needs to be told of it any more but by `Ended`.
+    /// The task has ended: a registry that is away is told when it is back.
+    pub(super) fn ended(&mut self, task: TaskId, how: EndKind) {
+        self.forget(task);
+        for row in
+            self.rows.values_mut().filter(|row| row.stage != Stage::Registered && row.missed.len() < MISSED)
+        {
+            row.missed.insert(task, how);
+        }
+    }
+
+    /// Ends that this registry is to be told of now.
+    pub(super) fn missed(&mut self, id: ConnectionId) -> BTreeMap<TaskId, EndKind> {
+        self.rows.get_mut(&id).map(|row| core::mem::take(&mut row.missed)).unwrap_or_default()
+    }
+
+    /// Nobody needs to be told of this task any more.
     pub(super) fn forget(&mut self, task: TaskId) {
         for row in self.rows.values_mut() {
             row.unpublished.remove(&task);

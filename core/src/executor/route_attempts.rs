@@ -79,7 +79,7 @@ impl Executor {
                 self.claim_next(now, out);
             }
             Some(Entry::Held(held)) if held.claim == claim => {
-                self.stop_attempt(now, task, StopReason::Told, out)
+                self.stop_attempt(now, task, StopReason::Told, out);
             }
             Some(Entry::Proposed | Entry::Wanted { .. } | Entry::Held(_)) | None => {}
         }

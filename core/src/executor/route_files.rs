@@ -305,7 +305,7 @@ impl Executor {
             Message::Block(block) => return self.file_block(id, block, out),
             Message::FileEnd(end) => self.file_end(now, id, &end, out),
             Message::FileFailed(FileFailed { callback, error }) => {
-                self.file_refused(now, id, callback, error, out)
+                self.file_refused(now, id, callback, error, out);
             }
             Message::FileCancel(FileCancel { callback }) => self.file_cancelled(id, callback),
             _ => return Err("a message that does not belong on a file connection"),

@@ -7,7 +7,7 @@ use super::registrations::Stage as Registered;
 use super::worker::Entry;
 use super::{Executor, ExecutorNotice, LISTENER, Out, Stage, TaskStep};
 use crate::connection::{ConnectionEvent, DisconnectReason, KindId, PeerInfo};
-use crate::message::{Claim, DeclineReason, Heartbeat, Leave, Message, Register, Renew};
+use crate::message::{Claim, DeclineReason, Ended, Heartbeat, Leave, Message, Register, Renew};
 use crate::{Address, ConnectionId, InstanceId, Instant, TaskId};
 
 /// Dials of a publisher that may fail in a row before its proposals are given back.
@@ -115,6 +115,9 @@ impl Executor {
         row.backoff.reset();
         row.told = None;
         out.notify(ExecutorNotice::Registered { registry: row.address.clone(), address });
+        for (task, how) in self.registrations.missed(id) {
+            self.send(now, id, Ended { task, how }, out);
+        }
         self.registrations.publish_all(id, self.publisher.published());
         self.publish_on(now, id, out);
         self.heartbeat(now, id, out);
@@ -173,9 +176,12 @@ impl Executor {
         let (lane, step) = match kind {
             KindId::TASK => (Lane::Task, TaskStep::TaskAccepted),
             KindId::FILE => (Lane::File, TaskStep::FileAccepted),
-            // The prober closes it; that it was answered is all it wants.
-            _ => return,
+            // That it was answered is all that a prober wants.
+            _ => return self.manager.discard(now, id, out),
         };
+        if matches!(self.stage, Stage::Closing | Stage::Stopped) {
+            return self.manager.discard(now, id, out);
+        }
         self.peers.add_accepted(peer.instance, lane, id);
         out.notify(ExecutorNotice::Step {
             step,
@@ -300,10 +306,11 @@ impl Executor {
         if lane == Lane::Task {
             self.peers.timers.clear(&(peer, PeerTimer::Renew));
         }
-        if !was_up && row_is_first(give_back, lane) {
-            if let Some(address) = address {
-                out.notify(ExecutorNotice::Unreachable { address, reason: reason.clone() });
-            }
+        if !was_up
+            && row_is_first(give_back, lane)
+            && let Some(address) = address
+        {
+            out.notify(ExecutorNotice::Unreachable { address, reason: reason.clone() });
         }
         if give_back {
             self.give_back_unclaimed(now, peer, out);
@@ -448,7 +455,7 @@ impl Executor {
         for task in self.worker.ids() {
             match self.worker.peek(task) {
                 Some(Entry::Held(_)) => {
-                    self.stop_attempt(now, task, crate::message::StopReason::Shutdown, out)
+                    self.stop_attempt(now, task, crate::message::StopReason::Shutdown, out);
                 }
                 Some(Entry::Proposed | Entry::Wanted { .. }) | None => self.worker.remove(task),
             }

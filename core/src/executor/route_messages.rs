@@ -63,7 +63,7 @@ impl Executor {
             Message::InputTaken(taken) => self.input_taken(now, id, &taken, out),
             Message::FileRequest(request) => self.file_requested(now, id, &request, out),
             Message::FileRefused(FileRefused { callback, error }) => {
-                self.file_refused(now, id, callback, error, out)
+                self.file_refused(now, id, callback, error, out);
             }
             _ => return Err("a message that an executor does not send"),
         }
@@ -100,7 +100,7 @@ impl Executor {
             Message::Input(input) => return self.input_came(input, out),
             Message::FileRequest(request) => self.file_requested(now, id, &request, out),
             Message::FileRefused(FileRefused { callback, error }) => {
-                self.file_refused(now, id, callback, error, out)
+                self.file_refused(now, id, callback, error, out);
             }
             _ => return Err("a message that a publisher does not send"),
         }

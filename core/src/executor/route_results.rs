@@ -248,10 +248,10 @@ impl Executor {
         for tree in task.sources.into_iter().filter(|tree| self.service.is_open(*tree)).collect::<Vec<_>>() {
             self.close_source(now, tree, out);
         }
-        self.registrations.forget(id);
         if task.spec.placement == Placement::Publisher {
             self.withdrawn(now, id);
         } else {
+            self.registrations.ended(id, ending.kind());
             self.tell_registries(now, &Ended { task: id, how: ending.kind() }.into(), out);
         }
         out.notify(ExecutorNotice::Ended { task: id, ending });
