@@ -59,9 +59,9 @@ fn with_longer_header(pack: &DataPack, tail: &[u8]) -> Vec<u8> {
 fn any_pack() -> impl Strategy<Value = DataPack> {
     let bytes = |max: usize| vec(any::<u8>(), 0..max).prop_map(Bytes::from);
     let sizes = prop_oneof![4 => Just(40), 2 => Just(600), 1 => Just(10_000)];
-    let head = sizes.clone().prop_flat_map(bytes.clone());
+    let head = sizes.clone().prop_flat_map(bytes);
     let bulk = prop_oneof![3 => Just(0_usize), 1 => 1..4_usize]
-        .prop_flat_map(move |pieces| vec(sizes.clone().prop_flat_map(bytes.clone()), pieces));
+        .prop_flat_map(move |pieces| vec(sizes.clone().prop_flat_map(bytes), pieces));
     (any::<(u16, u64, u64)>(), head, bulk).prop_map(|((pack_type, sequence, acknowledgement), head, bulk)| {
         DataPack { pack_type: PackType(pack_type), sequence, acknowledgement, head, bulk }
     })
@@ -350,7 +350,7 @@ fn more_packs() -> Vec<u8> {
 #[test]
 fn p8_a_flipped_bit_anywhere_is_noticed() {
     let pack = DataPack { sequence: 3, acknowledgement: 4, ..DataPack::new(PackType(9), vec![0x55; 40]) };
-    for whole in [wire(&[pack.clone()]).to_vec(), with_longer_header(&pack, &[1; 30])] {
+    for whole in [wire(std::slice::from_ref(&pack)).to_vec(), with_longer_header(&pack, &[1; 30])] {
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

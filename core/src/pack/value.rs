@@ -233,7 +233,7 @@ impl Dict {
     ///
     /// What is allocated is bounded by the bytes that are there, not by what they claim: nothing for a length or count
     /// that the rest cannot hold, and room for no more than 16 elements ahead of what was read. The worst bytes, dicts of
-    /// one short key each, take about 40 bytes of memory a byte.
+    /// one short key each, take no more than 40 bytes of memory a byte.
     ///
     /// # Errors
     /// [`ValueError`] for any other bytes.
