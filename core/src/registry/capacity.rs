@@ -61,9 +61,16 @@ impl Seat {
         self.slots.saturating_sub(self.busy())
     }
 
+    /// Proposals that wait for a slot. A member that is busier than we have heard is taken to have claimed our oldest
+    /// proposals: its heartbeat often comes before the publisher's word.
+    fn waiting(&self) -> i64 {
+        let claimed = self.unheard.clamp(0, i64::from(self.slots));
+        (i64::try_from(self.proposals.len()).unwrap_or(i64::MAX) - claimed).max(0)
+    }
+
     /// Slots left once everything proposed is claimed; negative: so many proposals wait for a slot.
     fn room(&self) -> i64 {
-        i64::from(self.free()) - i64::try_from(self.proposals.len()).unwrap_or(i64::MAX)
+        i64::from(self.free()) - self.waiting()
     }
 
     fn may_get_more(&self, ahead: u32) -> bool {
@@ -262,7 +269,7 @@ impl Capacity {
             self.order.extend(rank);
             seat.rank = rank;
         }
-        let over = (seat.room() < 0 && !seat.proposals.is_empty()).then(|| (seat.room(), member));
+        let over = (seat.room() < 0).then(|| (seat.room(), member));
         if over != seat.over {
             if let Some(old) = seat.over.take() {
                 self.over.remove(&old);
@@ -286,7 +293,7 @@ impl Capacity {
             }
             assert_eq!(seat.rank.is_some(), seat.may_get_more(self.ahead), "{member}: room");
             assert_eq!(self.able.contains(member), seat.able && seat.slots > 0, "{member}: able");
-            assert_eq!(seat.over.is_some(), seat.room() < 0 && !seat.proposals.is_empty(), "{member}: over");
+            assert_eq!(seat.over.is_some(), seat.room() < 0, "{member}: over");
             if let Some(rank) = seat.rank {
                 assert_eq!(rank, Rank { wait: seat.wait(), served: seat.served, member: *member });
                 assert!(self.order.contains(&rank), "{member}: not in the order");
@@ -376,6 +383,17 @@ mod tests {
         assert_eq!(capacity.free(member(1)), 2);
         capacity.released(member(1));
         assert_eq!(capacity.free(member(1)), 2);
+    }
+
+    #[test]
+    fn t13_a_claim_under_way_is_not_taken_for_a_proposal_that_waits() {
+        let mut capacity = with(&[1, 1]);
+        let number = capacity.propose(member(1), task(1)).unwrap();
+        capacity.heartbeat(member(1), 0);
+        assert!(!capacity.unbalanced(), "or each task of an idle cluster would be moved once");
+        capacity.proposal_over(member(1), number);
+        capacity.taken(member(1));
+        assert_eq!(capacity.load(member(1)), (1, 0));
     }
 
     #[test]
@@ -484,7 +502,7 @@ mod tests {
                         proposed.insert(task(next), (to, number));
                         let (_, waiting) = capacity.load(to);
                         let seat = &capacity.seats[&to];
-                        prop_assert!(waiting <= 2 * seat.slots + 2);
+                        prop_assert!(waiting <= 3 * seat.slots + 2);
                     },
                     Op::Over(m) => if let Some(task) = capacity.proposals(member(m)).first() {
                         let (to, number) = proposed.remove(task).unwrap();

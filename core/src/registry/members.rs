@@ -20,7 +20,8 @@ pub(super) struct Member {
     pub(super) claims_at: Address,
     pub(super) slots: u32,
     pub(super) client: bool,
-    /// For needs and labels; kept, not yet matched.
+    /// What tasks that state their needs will be matched by.
+    #[expect(dead_code, reason = "kept from the first day, matched once tasks can state needs")]
     pub(super) labels: Vec<(String, String)>,
     /// Its registration connection; `None` since that broke.
     pub(super) connection: Option<ConnectionId>,
@@ -243,11 +244,6 @@ impl Members {
     /// All, by instance.
     pub(super) fn iter(&self) -> impl Iterator<Item = (InstanceId, &Member)> + '_ {
         self.members.iter().map(|(id, member)| (*id, member))
-    }
-
-    /// Whether no more can register.
-    pub(super) fn is_full(&self) -> bool {
-        self.members.len() >= self.max
     }
 
     fn living_namesake(&self, name: &Arc<str>) -> Option<InstanceId> {
