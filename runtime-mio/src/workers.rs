@@ -3,7 +3,7 @@
 use crate::alarm::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -15,6 +15,7 @@ pub(crate) struct Workers {
     name: &'static str,
     most: usize,
     shared: Arc<Shared>,
+    started: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl std::fmt::Debug for State {
 impl Workers {
     /// At most `most` threads called `name`; none is started yet.
     pub(crate) fn new(name: &'static str, most: usize) -> Self {
-        Self { name, most, shared: Arc::default() }
+        Self { name, most, shared: Arc::default(), started: Mutex::default() }
     }
 
     /// Runs `job` on a thread; if the system gives none at all, here and now, so that its completion always comes.
@@ -56,7 +57,9 @@ impl Workers {
         drop(state);
         let shared = Arc::clone(&self.shared);
         let started = thread::Builder::new().name(self.name.into()).spawn(move || shared.work());
-        if started.is_err() {
+        if let Ok(thread) = started {
+            lock(&self.started).push(thread);
+        } else {
             let mut state = lock(&self.shared.state);
             state.threads -= 1;
             let stranded = if state.threads == 0 { std::mem::take(&mut state.jobs) } else { VecDeque::new() };
@@ -67,8 +70,23 @@ impl Workers {
 }
 
 impl Drop for Workers {
-    /// Jobs that were not begun are dropped, and their completions with them: the loop that would take them is gone.
+    /// Threads that are in the middle of a job are not waited for.
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Workers {
+    /// Ends the threads and waits for what they are in the middle of.
+    pub(crate) fn finish(&mut self) {
+        self.end();
+        for thread in lock(&self.started).drain(..) {
+            let _ = thread.join();
+        }
+    }
+
+    /// Jobs that were not begun are dropped, and their completions with them: the loop that would take them is gone.
+    fn end(&self) {
         let mut state = lock(&self.shared.state);
         state.ended = true;
         let unbegun = std::mem::take(&mut state.jobs);

@@ -1,36 +1,182 @@
-//! The disk, off the loop. (Being built.)
+//! The disk, off the loop: attempts' folders, and trees read and written as verified streams.
+//!
+//! ```text
+//! folders   where attempts run, and what arrived there
+//! scan      what a folder holds           source   read block by block
+//! staged    a tree on its way in          target   written block by block, then made visible
+//! apply     entries into a folder that is there already
+//! ```
 
-use crate::alarm::Outbox;
+mod apply;
+mod blocks;
+mod error;
+mod folders;
+mod scan;
+mod source;
+mod staged;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use crate::alarm::{Completion, Outbox, lock};
+use crate::workers::Workers;
+use blocks::Blocks;
+use error::About;
+use folders::Folders;
+use source::SourceTree;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use xxnet_core::FolderId;
-use xxnet_core::disk::{DiskAction, DiskEvent, FileError, FileErrorKind};
+use std::sync::{Arc, Mutex};
+use target::TargetTree;
+use xxnet_core::disk::{DiskAction, DiskDone, DiskEvent, DiskRequest, FileError, FileErrorKind};
+use xxnet_core::{FolderId, TreeId};
+
+/// Threads that read, hash and write.
+const THREADS: usize = 3;
 
 /// What a disk needs to know.
 #[derive(Clone, Debug, Default)]
 pub struct DiskOptions {
-    /// Where attempts get their folders; without it there are none.
+    /// Where attempts get their folders (a [`WorkDir`](crate::WorkDir)'s path); without it there are none.
     pub work_dir: Option<PathBuf>,
 }
 
-/// The disk.
+/// The disk's front: takes requests, answers through the outbox. At most one completion a request, so what is queued here
+/// is bounded by what the machine has under way.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    options: DiskOptions,
+    workers: Workers,
+    shared: Arc<Shared>,
     outbox: Outbox,
+}
+
+/// What the threads share.
+#[derive(Debug)]
+struct Shared {
+    folders: Folders,
+    trees: Mutex<HashMap<TreeId, Tree>>,
+    blocks: Blocks,
+}
+
+#[derive(Clone, Debug)]
+enum Tree {
+    Source(Arc<SourceTree>),
+    Target(Arc<TargetTree>),
 }
 
 impl Disk {
     pub(crate) fn new(options: DiskOptions, outbox: Outbox) -> Self {
-        Self { options, outbox }
+        let shared = Arc::new(Shared {
+            folders: Folders::new(options.work_dir),
+            trees: Mutex::default(),
+            blocks: Blocks::default(),
+        });
+        Self { workers: Workers::new("xxnet-disk", THREADS), shared, outbox }
     }
 
+    /// Does what a machine asks, on another thread.
     pub(crate) fn act(&self, action: DiskAction) {
-        let result = Err(FileError::new(FileErrorKind::System(libc::ENOSYS), ""));
-        self.outbox.put(crate::alarm::Completion::Disk(DiskEvent { op: action.op, result }));
+        let (shared, outbox) = (Arc::clone(&self.shared), self.outbox.clone());
+        self.workers.run(move || {
+            let DiskAction { op, request } = action;
+            // A request is always answered, whatever goes wrong with it.
+            let result = catch_unwind(AssertUnwindSafe(|| shared.perform(request)))
+                .unwrap_or_else(|_| Err(FileError::new(FileErrorKind::System(libc::EIO), "")));
+            drop(shared);
+            outbox.put(Completion::Disk(DiskEvent { op, result }));
+        });
     }
 
+    /// Where an attempt's folder is.
     pub(crate) fn folder_path(&self, folder: FolderId) -> PathBuf {
-        let base = self.options.work_dir.clone().unwrap_or_default();
-        base.join(format!("{}-{}", folder.task, folder.attempt.0))
+        self.shared.folders.path(folder)
     }
+}
+
+impl Drop for Disk {
+    /// Waits for what is under way, so that nothing half-written is left when the process ends.
+    fn drop(&mut self) {
+        self.workers.finish();
+    }
+}
+
+impl Shared {
+    fn perform(&self, request: DiskRequest) -> Result<DiskDone, FileError> {
+        match request {
+            DiskRequest::MakeFolder { folder } => {
+                self.folders.make(folder).about(|| self.folder_name(folder))?;
+            }
+            DiskRequest::RemoveFolder { folder } => {
+                self.folders.remove(folder).about(|| self.folder_name(folder))?;
+            }
+            DiskRequest::OpenSource { tree, source } => {
+                let source = SourceTree::open(source, &self.folders)?;
+                let opened = source.opened();
+                lock(&self.trees).insert(tree, Tree::Source(Arc::new(source)));
+                return Ok(opened);
+            }
+            DiskRequest::ReadBlock { tree, index } => {
+                let (data, hash) = self.source(tree)?.read_block(index, &self.blocks)?;
+                return Ok(DiskDone::Block { data, hash });
+            }
+            DiskRequest::ReadRoot { tree } => {
+                let root = self.source(tree)?.root(&self.blocks)?;
+                return Ok(DiskDone::Root { root });
+            }
+            DiskRequest::OpenTarget { tree, target, stream_len, manifest_len } => {
+                let shipped = match &target {
+                    xxnet_core::disk::Target::Merge { shipped, .. } => Some(*shipped),
+                    _ => None,
+                };
+                let source = || shipped.and_then(|shipped| self.source(shipped).ok());
+                let target = TargetTree::open(target, stream_len, manifest_len, &self.folders, source)?;
+                lock(&self.trees).insert(tree, Tree::Target(Arc::new(target)));
+            }
+            DiskRequest::WriteBlock { tree, index, data, hash } => {
+                self.target(tree)?.write_block(index, &data, hash)?;
+            }
+            DiskRequest::Commit { tree, root } => self.target(tree)?.commit(root, &self.folders)?,
+            DiskRequest::CloseTree { tree } => {
+                let closed = lock(&self.trees).remove(&tree);
+                if let Some(Tree::Target(target)) = closed {
+                    target.close()?;
+                }
+            }
+        }
+        Ok(DiskDone::Nothing)
+    }
+
+    fn folder_name(&self, folder: FolderId) -> String {
+        self.folders.path(folder).display().to_string()
+    }
+
+    fn source(&self, tree: TreeId) -> Result<Arc<SourceTree>, FileError> {
+        match lock(&self.trees).get(&tree) {
+            Some(Tree::Source(source)) => Ok(Arc::clone(source)),
+            Some(Tree::Target(_)) | None => Err(unknown(tree)),
+        }
+    }
+
+    fn target(&self, tree: TreeId) -> Result<Arc<TargetTree>, FileError> {
+        match lock(&self.trees).get(&tree) {
+            Some(Tree::Target(target)) => Ok(Arc::clone(target)),
+            Some(Tree::Source(_)) | None => Err(unknown(tree)),
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// A driver that ends in the middle of a transfer leaves nothing half-written.
+    fn drop(&mut self) {
+        for tree in lock(&self.trees).values() {
+            if let Tree::Target(target) = tree {
+                let _ = target.close();
+            }
+        }
+    }
+}
+
+fn unknown(tree: TreeId) -> FileError {
+    FileError::new(FileErrorKind::System(libc::EBADF), tree.to_string())
 }

@@ -1,10 +1,12 @@
 //! Files by open folders: names are looked up in a folder that is held open, one name at a time, and links are never
 //! followed, so that nothing that changes meanwhile can lead elsewhere.
 
+mod cursor;
 mod remove;
 mod stat;
 
-pub(crate) use remove::{remove_folder, remove_tree};
+pub(crate) use cursor::{Cursor, split};
+pub(crate) use remove::remove_tree;
 pub(crate) use stat::{Kind, Stat};
 
 use std::ffi::{CStr, CString, OsStr};
@@ -28,6 +30,11 @@ impl Dir {
     pub(crate) fn at_path(path: &Path) -> io::Result<Self> {
         let path = c_string(path.as_os_str().as_bytes())?;
         Ok(Self { fd: open_at(libc::AT_FDCWD, &path, FOLDER, 0)? })
+    }
+
+    /// A folder that is open already.
+    pub(crate) fn of(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 
     /// Opens a folder in this one; a link is `ELOOP` or `ENOTDIR`.
@@ -139,16 +146,6 @@ impl Dir {
         check(unsafe { libc::unlinkat(self.raw(), name.as_ptr(), flags) })
     }
 
-    /// Sets the modification time of a link or any other entry.
-    pub(crate) fn set_mtime(&self, name: &[u8], mtime: i64) -> io::Result<()> {
-        let name = c_string(name)?;
-        let times = [OMIT, timespec(mtime)];
-        // SAFETY: both live through the call.
-        check(unsafe {
-            libc::utimensat(self.raw(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW)
-        })
-    }
-
     /// Sets the mode of an entry that is known not to be a link.
     pub(crate) fn set_mode(&self, name: &[u8], mode: u32) -> io::Result<()> {
         let name = c_string(name)?;
@@ -225,11 +222,11 @@ impl Dir {
 
     /// Opens what a path inside this folder leads to, links included as long as they stay inside. `EXDEV` if they do not.
     #[cfg(target_os = "linux")]
-    pub(crate) fn resolve(&self, path: &[u8]) -> io::Result<OwnedFd> {
+    fn resolve(&self, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
         let path_string = c_string(path)?;
         // SAFETY: all zero is a valid value.
         let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-        how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+        how.flags = (flags | libc::O_CLOEXEC) as u64;
         how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
         // SAFETY: path and `how` live through the call, and the size is that of `how`.
         let fd = unsafe {
@@ -244,8 +241,45 @@ impl Dir {
         match i32::try_from(fd) {
             // SAFETY: the descriptor is fresh and nobody else's.
             Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-            _ => Err(io::Error::last_os_error()),
+            _ => match io::Error::last_os_error() {
+                // Kernels before 5.6, and some sandboxes.
+                error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    self.resolve_plainly(path, flags)
+                }
+                error => Err(error),
+            },
         }
+    }
+
+    /// Elsewhere: no link is followed at all.
+    #[cfg(not(target_os = "linux"))]
+    fn resolve(&self, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
+        self.resolve_plainly(path, flags)
+    }
+
+    /// For systems and kernels that cannot follow links and stay inside: a link is `ELOOP`.
+    fn resolve_plainly(&self, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
+        let mut cursor = Cursor::new(self.try_clone()?);
+        let (folder, name) = cursor.at(path)?;
+        open_at(folder.raw(), &c_string(name)?, flags | libc::O_NOFOLLOW | libc::O_CLOEXEC, 0)
+    }
+
+    /// Opens for reading what a path inside this folder leads to; see [`resolve`](Self::resolve). Special files are not
+    /// opened; their state alone is returned.
+    pub(crate) fn open_inside(&self, path: &[u8]) -> io::Result<(Stat, Option<OwnedFd>)> {
+        #[cfg(target_os = "linux")]
+        let look = libc::O_PATH;
+        #[cfg(not(target_os = "linux"))]
+        let look = libc::O_RDONLY | libc::O_NONBLOCK;
+        let stat = Stat::of(&self.resolve(path, look)?)?;
+        if matches!(stat.kind, Kind::Special | Kind::Link) {
+            return Ok((stat, None));
+        }
+        let fd = self.resolve(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)?;
+        let opened = Stat::of(&fd)?;
+        // Nobody else is at work in the folder by now; if somebody is, what was opened must at least be what was seen.
+        let same = (opened.device, opened.inode, opened.kind) == (stat.device, stat.inode, stat.kind);
+        if same { Ok((opened, Some(fd))) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
     }
 
     fn raw(&self) -> libc::c_int {

@@ -2,7 +2,6 @@
 
 use super::{Dir, Kind};
 use std::io;
-use std::path::Path;
 
 /// Removes what stands under `name`; a folder with all that is in it, also where its mode forbids that. Links are removed,
 /// never followed. Nothing there is done already.
@@ -30,22 +29,10 @@ pub(crate) fn remove_tree(parent: &Dir, name: &[u8]) -> io::Result<()> {
     parent.remove_dir(name)
 }
 
-/// As [`remove_tree`], by a path whose parent is trusted.
-pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    };
-    match Dir::at_path(parent) {
-        Ok(parent) => remove_tree(&parent, name.as_bytes()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 /// Removes all that is in `folder` but the folders that are not empty; these now stand in `top`, under the names returned.
 fn empty(folder: &Dir, top: &Dir, moved: &mut u64) -> io::Result<Vec<Vec<u8>>> {
-    let in_top = folder.stat_self()? == top.stat_self()?;
+    let (this, highest) = (folder.stat_self()?, top.stat_self()?);
+    let in_top = (this.device, this.inode) == (highest.device, highest.inode);
     let mut left = Vec::new();
     for name in folder.names()? {
         match folder.unlink(&name) {
@@ -92,7 +79,7 @@ fn open(parent: &Dir, name: &[u8]) -> io::Result<Dir> {
 
 #[cfg(test)]
 mod tests {
-    use super::remove_folder;
+    use super::{Dir, remove_tree};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -114,9 +101,10 @@ mod tests {
         for (path, mode) in [("x/y", 0o555), ("x", 0o500), ("", 0o555)] {
             fs::set_permissions(doomed.join(path), fs::Permissions::from_mode(mode)).expect("chmod");
         }
-        remove_folder(&doomed).expect("remove");
+        let parent = Dir::at_path(base.path()).expect("open");
+        remove_tree(&parent, b"doomed").expect("remove");
         assert!(!doomed.exists());
         assert_eq!(fs::read(&kept).expect("read"), b"kept");
-        remove_folder(&doomed).expect("nothing there is done already");
+        remove_tree(&parent, b"doomed").expect("nothing there is done already");
     }
 }

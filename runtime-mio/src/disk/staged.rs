@@ -1,0 +1,193 @@
+//! A tree on its way in: its files are written where nobody looks, under the name that they will be moved from.
+
+use super::blocks::{slice, write_at};
+use super::error::{About, below, entry_name};
+use super::scan::join_time;
+use crate::alarm::lock;
+use crate::fs::{Cursor, Dir, set_mode_and_time};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex};
+use xxnet_core::disk::FileError;
+use xxnet_core::manifest::{EntryKind, Layout, Manifest};
+
+/// Files that are held open because more of them is to come.
+const OPEN_FILES: usize = 16;
+/// Files from this size on get their space at once, in one piece.
+const PREALLOCATED: u64 = 8 << 20;
+
+/// The staged tree of a manifest.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// For people: what it is going to be.
+    name: String,
+    pub(super) manifest: Manifest,
+    layout: Layout,
+    files: Mutex<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    way: Way,
+    /// Of each entry: bytes that are not written yet; and whether the file was made.
+    states: Vec<(u64, bool)>,
+    open: VecDeque<(usize, Arc<File>)>,
+}
+
+/// How an entry is found.
+#[derive(Debug)]
+enum Way {
+    /// The tree is one file: this name in this folder.
+    One(Dir, Vec<u8>),
+    /// Everything is below this folder.
+    Tree(Cursor),
+}
+
+impl Staged {
+    /// Makes the staged root, `root` in `parent`, and every folder of the manifest in it, for their owner alone.
+    pub(super) fn new(manifest: Manifest, name: &str, parent: &Dir, root: &[u8]) -> Result<Self, FileError> {
+        let about = || name.to_owned();
+        let is_file =
+            matches!(manifest.entries.first(), Some(first) if matches!(first.kind, EntryKind::File { .. }));
+        let way = if is_file {
+            Way::One(parent.try_clone().about(about)?, root.to_vec())
+        } else {
+            parent.make_dir(root).about(about)?;
+            let mut cursor = Cursor::new(parent.dir(root).about(about)?);
+            for entry in manifest.entries.iter().skip(1) {
+                if let EntryKind::Folder { .. } = entry.kind {
+                    let at = cursor.at(&entry.path);
+                    at.and_then(|(dir, leaf)| dir.make_dir(leaf)).about(|| below(name, &entry.path))?;
+                }
+            }
+            Way::Tree(cursor)
+        };
+        let states = manifest.entries.iter().map(|entry| (entry.content_len(), false)).collect();
+        let files = Mutex::new(Files { way, states, open: VecDeque::new() });
+        Ok(Self { name: name.to_owned(), layout: manifest.layout(), manifest, files })
+    }
+
+    /// Writes verified content: `pieces` from `skip` on stand at `offset` in the content.
+    pub(super) fn write(
+        &self,
+        pieces: &[Bytes],
+        skip: usize,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), FileError> {
+        let mut at = skip;
+        for segment in self.layout.segments(offset, len) {
+            let about = || entry_name(&self.name, &self.manifest, segment.entry);
+            let part = slice(pieces, at, segment.len as usize);
+            at += segment.len as usize;
+            let file = self.file(segment.entry).about(about)?;
+            write_at(&file, &part, segment.offset).about(about)?;
+            self.wrote(segment.entry, segment.len, &file).about(about)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what has no bytes: empty files and links. Then everything but the folders' modes and times is as it will be.
+    pub(super) fn complete(&self) -> Result<(), FileError> {
+        let mut files = lock(&self.files);
+        files.open.clear();
+        for (index, entry) in self.manifest.entries.iter().enumerate() {
+            let about = || below(&self.name, &entry.path);
+            match &entry.kind {
+                EntryKind::File { size: 0, mode, mtime } => {
+                    if !files.states[index].1 {
+                        let file = files.create(&entry.path).about(about)?;
+                        set_mode_and_time(&file, *mode, Some(join_time(*mtime))).about(about)?;
+                        files.states[index].1 = true;
+                    }
+                }
+                EntryKind::Link { target } => {
+                    let (dir, leaf) = files.at(&entry.path).about(about)?;
+                    dir.make_link(leaf, target).about(about)?;
+                }
+                EntryKind::File { .. } | EntryKind::Folder { .. } | EntryKind::Deleted => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of an entry, made if this is its first part.
+    fn file(&self, entry: usize) -> io::Result<Arc<File>> {
+        let mut files = lock(&self.files);
+        if let Some((_, file)) = files.open.iter().find(|(held, _)| *held == entry) {
+            return Ok(Arc::clone(file));
+        }
+        let path = &self.manifest.entries[entry].path;
+        let size = self.manifest.entries[entry].content_len();
+        let file = if files.states[entry].1 {
+            let (dir, leaf) = files.at(path)?;
+            dir.write(leaf)?
+        } else {
+            let file = files.create(path)?;
+            files.states[entry].1 = true;
+            if size >= PREALLOCATED {
+                preallocate(&file, size)?;
+            }
+            file
+        };
+        let file = Arc::new(file);
+        // Kept open until its last byte is written.
+        if files.open.len() >= OPEN_FILES {
+            files.open.pop_front();
+        }
+        files.open.push_back((entry, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// A part was written; after the last one the file gets its mode and time, and is closed.
+    fn wrote(&self, entry: usize, len: u64, file: &File) -> io::Result<()> {
+        let mut files = lock(&self.files);
+        let left = &mut files.states[entry].0;
+        *left = left.saturating_sub(len);
+        if *left > 0 {
+            return Ok(());
+        }
+        files.open.retain(|(held, _)| *held != entry);
+        drop(files);
+        match self.manifest.entries[entry].kind {
+            EntryKind::File { mode, mtime, .. } => set_mode_and_time(file, mode, Some(join_time(mtime))),
+            EntryKind::Folder { .. } | EntryKind::Link { .. } | EntryKind::Deleted => Ok(()),
+        }
+    }
+}
+
+impl Files {
+    fn at<'p>(&'p mut self, path: &'p [u8]) -> io::Result<(&'p Dir, &'p [u8])> {
+        match &mut self.way {
+            Way::One(dir, name) => Ok((dir, name)),
+            Way::Tree(cursor) => cursor.at(path),
+        }
+    }
+
+    fn create(&mut self, path: &[u8]) -> io::Result<File> {
+        let (dir, leaf) = self.at(path)?;
+        dir.create(leaf)
+    }
+}
+
+/// Asks for a file's space at once: a full disk is known before the first byte, and the file lies in few pieces. File
+/// systems that cannot do it write as they go.
+fn preallocate(file: &File, size: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let Ok(size) = libc::off_t::try_from(size) else { return Ok(()) };
+        // SAFETY: takes no pointers.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, size) } != 0 {
+            let error = io::Error::last_os_error();
+            if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)) {
+                return Err(error);
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, size);
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! A file or folder that is being received: verified block by block, visible only when all of it is.
+
+use super::apply::{Policy, apply, settle};
+use super::blocks::{hash_of, root_of, slice};
+use super::error::{About, arrival_error, below, shown};
+use super::folders::{Baseline, Folders};
+use super::scan::{STAGING, join_time};
+use super::source::SourceTree;
+use super::staged::Staged;
+use crate::alarm::lock;
+use crate::fs::{Cursor, Dir, Kind, path_of, random_name, remove_tree, split};
+use bytes::Bytes;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use xxnet_core::FolderId;
+use xxnet_core::disk::{BLOCK, FileError, FileErrorKind, Hash, Target};
+use xxnet_core::manifest::{EntryKind, Manifest, clean_name};
+
+/// An open target.
+#[derive(Debug)]
+pub(super) struct TargetTree {
+    /// For people.
+    name: String,
+    place: Place,
+    stream_len: u64,
+    manifest_len: u64,
+    /// Holds the staged tree, under `stage_name`.
+    stage: Dir,
+    stage_name: Vec<u8>,
+    progress: Mutex<Progress>,
+    /// There once the manifest is.
+    staged: OnceLock<Staged>,
+    /// Blocks are written side by side under the reading side; commit and removal have it alone.
+    over: RwLock<bool>,
+}
+
+/// Where the tree goes.
+#[derive(Debug)]
+enum Place {
+    /// A name in an attempt's folder.
+    Work { folder: FolderId, name: Vec<u8> },
+    /// A name in a folder; what stands there may be a file, or nothing yet.
+    Beside { folder: Dir, name: Vec<u8> },
+    /// Into a folder that is there.
+    Into(Dir),
+    /// Changes into a folder that is there.
+    Merge(Dir, Arc<SourceTree>),
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    hashes: Vec<Option<Hash>>,
+    manifest: Vec<u8>,
+}
+
+impl TargetTree {
+    /// Finds the place and a staging name beside it; nothing is made yet.
+    pub(super) fn open(
+        target: Target,
+        stream_len: u64,
+        manifest_len: u64,
+        folders: &Folders,
+        source: impl FnOnce() -> Option<Arc<SourceTree>>,
+    ) -> Result<Self, FileError> {
+        let (name, place, stage) = match target {
+            Target::Work { folder, name } => {
+                let label = shown(&name);
+                let clean =
+                    clean_name(&name).map_err(|_| FileError::new(FileErrorKind::Escapes, label.clone()))?;
+                // Looked up now, so that a folder that is not there is known at once.
+                folders.open(folder).about(|| label.clone())?;
+                let stage = folders.base().about(|| label.clone())?;
+                (label, Place::Work { folder, name: clean }, stage)
+            }
+            Target::Path { path } => find_place(&path)?,
+            Target::Merge { path, .. } => {
+                let label = shown(&path);
+                let folder = Dir::at_path(path_of(&path)).about(|| label.clone())?;
+                let stage = writable(&folder, &label)?;
+                let lost = || FileError::new(FileErrorKind::System(libc::EBADF), label.clone());
+                let shipped = source().ok_or_else(lost)?;
+                (label, Place::Merge(folder, shipped), stage)
+            }
+        };
+        if manifest_len == 0 || manifest_len > stream_len || manifest_len > Manifest::MAX_LEN {
+            return Err(FileError::new(FileErrorKind::BadManifest, name));
+        }
+        if stage.free_space().about(|| name.clone())? < stream_len - manifest_len {
+            return Err(FileError::new(FileErrorKind::NoSpace, name));
+        }
+        let stage_name = random_name(STAGING).about(|| name.clone())?;
+        Ok(Self {
+            name,
+            place,
+            stream_len,
+            manifest_len,
+            stage,
+            stage_name,
+            progress: Mutex::default(),
+            staged: OnceLock::new(),
+            over: RwLock::new(false),
+        })
+    }
+
+    /// Verifies a block, then writes it. A block that is there already is not written again.
+    pub(super) fn write_block(&self, index: u64, data: &[Bytes], hash: Hash) -> Result<(), FileError> {
+        let over = self.over.read().unwrap_or_else(PoisonError::into_inner);
+        let mismatch = || FileError::new(FileErrorKind::Mismatch, self.name.clone());
+        let start = index.checked_mul(BLOCK).filter(|start| *start < self.stream_len && !*over);
+        let start = start.ok_or_else(mismatch)?;
+        let len = BLOCK.min(self.stream_len - start);
+        if data.iter().map(Bytes::len).sum::<usize>() as u64 != len || hash_of(data) != hash {
+            return Err(mismatch());
+        }
+        match lock(&self.progress).hashes.get(index as usize).copied().flatten() {
+            Some(before) if before == hash => return Ok(()),
+            Some(_) => return Err(mismatch()),
+            None => {}
+        }
+        // The first bytes may belong to the manifest.
+        let skip = self.manifest_len.saturating_sub(start).min(len) as usize;
+        if skip > 0 {
+            self.take_manifest(start, slice(data, 0, skip))?;
+        }
+        let content_len = len - skip as u64;
+        if content_len > 0 {
+            let missing = || FileError::new(FileErrorKind::BadManifest, self.name.clone());
+            let staged = self.staged.get().ok_or_else(missing)?;
+            let offset = start + skip as u64 - self.manifest_len;
+            staged.write(data, skip, offset, content_len)?;
+        }
+        let mut progress = lock(&self.progress);
+        let index = index as usize;
+        if progress.hashes.len() <= index {
+            progress.hashes.resize(index + 1, None);
+        }
+        progress.hashes[index] = Some(hash);
+        Ok(())
+    }
+
+    /// A part of the manifest; with the last one it is read, and the staged tree is made.
+    fn take_manifest(&self, start: u64, part: Vec<Bytes>) -> Result<(), FileError> {
+        let mut progress = lock(&self.progress);
+        // They come one after the other; one that comes again after a failure is taken again.
+        if progress.manifest.len() as u64 > start {
+            progress.manifest.truncate(start as usize);
+        }
+        if progress.manifest.len() as u64 != start {
+            return Err(FileError::new(FileErrorKind::BadManifest, self.name.clone()));
+        }
+        part.iter().for_each(|piece| progress.manifest.extend_from_slice(piece));
+        if (progress.manifest.len() as u64) < self.manifest_len || self.staged.get().is_some() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut progress.manifest);
+        drop(progress);
+        let manifest = Manifest::decode(&bytes).map_err(|error| arrival_error(error, &self.name))?;
+        if manifest.content_len() != self.stream_len - self.manifest_len {
+            return Err(FileError::new(FileErrorKind::BadManifest, self.name.clone()));
+        }
+        let deletes = manifest.entries.iter().any(|entry| entry.kind == EntryKind::Deleted);
+        if deletes && !matches!(self.place, Place::Merge(..)) {
+            return Err(FileError::new(FileErrorKind::BadManifest, self.name.clone()));
+        }
+        // Known now, so said now and not after all of it has come.
+        let is_file = matches!(manifest.entries[0].kind, EntryKind::File { .. });
+        if is_file && matches!(self.place, Place::Into(_) | Place::Merge(..)) {
+            return Err(FileError::new(FileErrorKind::InTheWay, self.name.clone()));
+        }
+        let staged = Staged::new(manifest, &self.name, &self.stage, &self.stage_name)?;
+        // Manifest blocks come one by one, so nobody else can have set it.
+        let _ = self.staged.set(staged);
+        Ok(())
+    }
+
+    /// Checks the whole and makes it visible.
+    pub(super) fn commit(&self, root: Hash, folders: &Folders) -> Result<(), FileError> {
+        let mut over = self.over.write().unwrap_or_else(PoisonError::into_inner);
+        let progress = lock(&self.progress);
+        let complete = progress.hashes.len() as u64 == self.stream_len.div_ceil(BLOCK)
+            && progress.hashes.iter().all(Option::is_some)
+            && root_of(progress.hashes.iter().flatten()) == root;
+        drop(progress);
+        let staged = self.staged.get().filter(|_| complete && !*over);
+        let staged = staged.ok_or_else(|| FileError::new(FileErrorKind::Mismatch, self.name.clone()))?;
+        staged.complete()?;
+        match &self.place {
+            Place::Beside { folder, name } => self.place_beside(staged, folder, name)?,
+            Place::Into(folder) => self.place_into(staged, folder, Policy::Replace)?,
+            Place::Merge(folder, shipped) => self.place_into(staged, folder, Policy::Careful(shipped))?,
+            Place::Work { folder, name } => self.place_in_work(staged, *folder, name, folders)?,
+        }
+        *over = true;
+        Ok(())
+    }
+
+    /// Removes what is staged.
+    pub(super) fn close(&self) -> Result<(), FileError> {
+        let mut over = self.over.write().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *over, true) {
+            return Ok(());
+        }
+        remove_tree(&self.stage, &self.stage_name).about(|| self.name.clone())
+    }
+
+    /// As one name in a folder: a file or link there is replaced, a folder there is filled.
+    fn place_beside(&self, staged: &Staged, folder: &Dir, name: &[u8]) -> Result<(), FileError> {
+        let about = || self.name.clone();
+        let in_the_way = || FileError::new(FileErrorKind::InTheWay, self.name.clone());
+        let there = folder.find(name).about(about)?.map(|stat| stat.kind);
+        match (&staged.manifest.entries[0].kind, there) {
+            (EntryKind::Folder { .. }, Some(Kind::Folder)) => {
+                self.place_into(staged, &folder.dir(name).about(about)?, Policy::Replace)
+            }
+            (EntryKind::Folder { mode, mtime }, None) => {
+                let root = self.stage.dir(&self.stage_name).about(about)?;
+                let mut cursor = Cursor::new(root.try_clone().about(about)?);
+                settle(&staged.manifest, &mut cursor, b"").about(about)?;
+                self.stage.rename(&self.stage_name, folder, name).about(about)?;
+                // Only now: moving a folder needs the right to write to it.
+                root.set_own(*mode, Some(join_time(*mtime))).about(about)
+            }
+            (EntryKind::Folder { .. }, Some(_)) | (_, Some(Kind::Folder)) => Err(in_the_way()),
+            _ => self.stage.rename(&self.stage_name, folder, name).about(about),
+        }
+    }
+
+    fn place_into(&self, staged: &Staged, folder: &Dir, policy: Policy<'_>) -> Result<(), FileError> {
+        let about = || self.name.clone();
+        if !matches!(staged.manifest.entries[0].kind, EntryKind::Folder { .. }) {
+            return Err(FileError::new(FileErrorKind::InTheWay, self.name.clone()));
+        }
+        let from = self.stage.dir(&self.stage_name).about(about)?;
+        let to = folder.try_clone().about(about)?;
+        apply(&staged.manifest, from, to, &self.name, policy)?;
+        // What is left are folders that were there already, and names that changes had deleted.
+        remove_tree(&self.stage, &self.stage_name).about(about)
+    }
+
+    /// Into an attempt's folder, whose state is remembered so that changes can be told later.
+    fn place_in_work(
+        &self,
+        staged: &Staged,
+        id: FolderId,
+        name: &[u8],
+        folders: &Folders,
+    ) -> Result<(), FileError> {
+        let about = || self.name.clone();
+        let root = folders.open(id).about(about)?;
+        let mut arrived = Baseline::new();
+        let prefix: &[u8] = if name == b"." { b"" } else { name };
+        if prefix.is_empty() {
+            self.place_into(staged, &root, Policy::Replace)?;
+        } else {
+            let mut cursor = Cursor::new(root.try_clone().about(about)?);
+            let (parent, leaf) = split(prefix);
+            let made =
+                if parent.is_empty() { Vec::new() } else { cursor.make_folder(parent).about(about)? };
+            self.place_beside(staged, cursor.folder(parent).about(about)?, leaf)?;
+            let mut cursor = Cursor::new(root.try_clone().about(about)?);
+            for path in made {
+                let stat = cursor.folder(&path).and_then(Dir::stat_self).about(about)?;
+                arrived.insert(path, stat);
+            }
+        }
+        let mut cursor = Cursor::new(root);
+        for entry in &staged.manifest.entries {
+            let path = match (prefix, entry.path.as_slice()) {
+                ([], []) => continue,
+                (prefix, []) => prefix.to_vec(),
+                ([], path) => path.to_vec(),
+                (prefix, path) => [prefix, b"/", path].concat(),
+            };
+            let stat = cursor.at(&path).and_then(|(dir, leaf)| dir.stat(leaf));
+            arrived.insert(path.clone(), stat.about(|| below("", &path))?);
+        }
+        folders.arrived(id, arrived);
+        Ok(())
+    }
+}
+
+/// Where a path of the user's leads: into the folder that it is, or to a name in the folder that it is in.
+fn find_place(path: &[u8]) -> Result<(String, Place, Dir), FileError> {
+    let label = shown(path);
+    let path = path_of(path);
+    if path.is_dir() {
+        let folder = Dir::at_path(path).about(|| label.clone())?;
+        let stage = writable(&folder, &label)?;
+        return Ok((label, Place::Into(folder), stage));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(FileError::new(FileErrorKind::NotFound, label));
+    };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent_label = shown(parent.as_os_str().as_bytes());
+    let folder = Dir::at_path(parent).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOTDIR) => io::Error::from_raw_os_error(libc::ENOENT),
+        _ => error,
+    });
+    let folder = folder.about(|| parent_label.clone())?;
+    let stage = writable(&folder, &parent_label)?;
+    Ok((label, Place::Beside { folder, name: name.as_bytes().to_vec() }, stage))
+}
+
+/// A second handle on a folder that we may make entries in.
+fn writable(folder: &Dir, label: &str) -> Result<Dir, FileError> {
+    folder.access(b".", libc::W_OK | libc::X_OK).about(|| label.to_owned())?;
+    folder.try_clone().about(|| label.to_owned())
+}
