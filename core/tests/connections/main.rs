@@ -2,4 +2,5 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod lifecycle;
+mod peer;
 mod world;
