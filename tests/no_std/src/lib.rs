@@ -46,6 +46,10 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
+/// The precompiled `alloc` names it for unwinding, which never happens here.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
 /// 0 if a dict and a message come back from their bytes as they went; otherwise the step that failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn xxnet_no_std_check() -> u32 {
