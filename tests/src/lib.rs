@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests share: the bodies of the fuzz targets.
+
+pub mod fuzz;

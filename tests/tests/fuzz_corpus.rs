@@ -1,0 +1,68 @@
+//! The fuzz targets on stable Rust: over the committed corpus, over damaged corpus, and over random bytes.
+#![allow(clippy::unwrap_used)]
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::path::Path;
+use xxnet_tests::fuzz::TARGETS;
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 3, "{target} has no corpus");
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+#[test]
+fn every_target_takes_its_corpus() {
+    for (name, body) in TARGETS {
+        corpus(name).iter().for_each(|input| body(input));
+    }
+}
+
+#[test]
+fn every_target_takes_every_prefix_of_its_corpus() {
+    for (name, body) in TARGETS {
+        for input in corpus(name).iter().filter(|input| input.len() < 2000) {
+            (0..input.len()).for_each(|end| body(&input[..end]));
+        }
+    }
+}
+
+#[test]
+fn every_target_has_its_file() {
+    for (name, _) in TARGETS {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/fuzz_targets/{name}.rs"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(&format!("xxnet_tests::fuzz::{name}")), "{}", file.display());
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_target_takes_random_bytes(input in vec(any::<u8>(), 0..400)) {
+        for (_, body) in TARGETS {
+            body(&input);
+        }
+    }
+
+    #[test]
+    fn every_target_takes_damaged_corpus(
+        which in any::<Index>(),
+        damage in vec((any::<Index>(), any::<u8>()), 1..6),
+    ) {
+        for (name, body) in TARGETS {
+            let inputs = corpus(name);
+            let mut input = which.get(&inputs).clone();
+            for (at, byte) in &damage {
+                if !input.is_empty() {
+                    let at = at.index(input.len());
+                    input[at] = *byte;
+                }
+            }
+            body(&input);
+        }
+    }
+}
