@@ -3,10 +3,10 @@
 use super::errors::{Failure, Outcome, plain};
 use super::host;
 use serde_json::{Map, Value};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub(crate) enum Heard {
     Line(ChildId, Map<String, Value>),
     /// Something else that it wrote to standard error.
     Text(ChildId, String),
+    /// A line that it wrote to standard output, if that is heard.
+    Output(String),
     /// It has ended.
     Gone(ChildId, ExitStatus),
     /// A signal asks us to end, for the so-manieth time.
@@ -37,7 +39,7 @@ struct Child {
     /// Its end tells the child to shut down; the system closes it for us if we are killed.
     stdin: Option<ChildStdin>,
     gone: Option<ExitStatus>,
-    reader: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// All children of this process.
@@ -78,8 +80,15 @@ impl Children {
 
     /// This program, with our key and logs as JSON.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.plain_command();
+        command.arg("--log-format=json");
+        command
+    }
+
+    /// This program, with our key.
+    pub(crate) fn plain_command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg0("xxnet").arg("--log-format=json");
+        command.arg0("xxnet");
         if let Some(path) = &self.key_file {
             command.arg("--key-file").arg(path);
         }
@@ -97,13 +106,25 @@ impl Children {
         let id = ChildId(self.children.len());
         let stderr = child.stderr.take();
         let (lines, end) = (self.sender.clone(), self.sender.clone());
-        let reader = stderr.map(|stderr| std::thread::spawn(move || read(id, stderr, &lines)));
+        let mut readers = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            let output = self.sender.clone();
+            readers.push(std::thread::spawn(move || read(stdout, &output, Heard::Output)));
+        }
+        if let Some(stderr) = stderr {
+            readers.push(std::thread::spawn(move || {
+                read(stderr, &lines, |text| match serde_json::from_str(&text) {
+                    Ok(Value::Object(object)) => Heard::Line(id, object),
+                    _ => Heard::Text(id, text),
+                });
+            }));
+        }
         self.children.push(Child {
             name: name.to_owned(),
             process: child.id(),
             stdin: child.stdin.take(),
             gone: None,
-            reader,
+            readers,
         });
         std::thread::spawn(move || {
             if let Ok(status) = child.wait() {
@@ -181,7 +202,10 @@ impl Children {
     /// Ends all children in order, the last started first asked; kills what stays. Harmless twice.
     pub(crate) fn end(&mut self) {
         for child in self.children.iter_mut().rev() {
-            child.stdin = None;
+            // A daemon shuts down when its standard input ends; others have to be told.
+            if child.stdin.take().is_none() && child.gone.is_none() {
+                signal(child.process, libc::SIGTERM);
+            }
         }
         let until = Instant::now() + PATIENCE;
         while self.children.iter().any(|child| child.gone.is_none()) {
@@ -198,18 +222,10 @@ impl Children {
                 break;
             }
         }
-        for reader in
-            self.children.iter_mut().filter(|child| child.gone.is_some()).filter_map(|c| c.reader.take())
-        {
-            let _ = reader.join();
-        }
-    }
-
-    /// Sends a signal to a child that still lives.
-    pub(crate) fn signal(&self, id: ChildId, number: i32) {
-        let child = &self.children[id.0];
-        if child.gone.is_none() {
-            signal(child.process, number);
+        for child in self.children.iter_mut().filter(|child| child.gone.is_some()) {
+            for reader in child.readers.drain(..) {
+                let _ = reader.join();
+            }
         }
     }
 }
@@ -227,13 +243,9 @@ fn signal(process: u32, number: i32) {
     }
 }
 
-fn read(id: ChildId, stderr: ChildStderr, heard: &Sender<Heard>) {
-    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-        let line = match serde_json::from_slice(&line) {
-            Ok(Value::Object(object)) => Heard::Line(id, object),
-            _ => Heard::Text(id, String::from_utf8_lossy(&line).into_owned()),
-        };
-        if heard.send(line).is_err() {
+fn read(from: impl Read, heard: &Sender<Heard>, wrap: impl Fn(String) -> Heard) {
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        if heard.send(wrap(String::from_utf8_lossy(&line).into_owned())).is_err() {
             return;
         }
     }

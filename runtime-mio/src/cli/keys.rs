@@ -55,6 +55,12 @@ fn load_or_make(path: &Path) -> Outcome<ClusterKey> {
         .ok_or_else(|| Failure::new(format!("the cluster key {} vanished as it was made", path.display())))
 }
 
+/// Makes a new key at `path`, for a cluster of its own.
+pub(crate) fn create(path: &Path) -> Outcome {
+    make(path)
+        .map_err(|error| Failure::new(format!("cannot make the key {}: {}", path.display(), plain(&error))))
+}
+
 /// Writes a new key beside `path` and links it there unless another process was first: a link never replaces, and what
 /// it makes visible is whole.
 fn make(path: &Path) -> io::Result<()> {

@@ -2,9 +2,11 @@
 
 mod args;
 mod ask;
+mod bench;
 mod cancel;
 mod children;
 mod daemon;
+mod demo;
 mod errors;
 mod exe;
 mod host;
@@ -14,6 +16,7 @@ mod nodes;
 mod notices;
 mod reg;
 mod run;
+mod scratch;
 mod style;
 mod table;
 mod tasks;
@@ -25,7 +28,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use errors::{Failure, Outcome, exit};
 use logging::{LogFormat, Loudness};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use style::{Style, Tone};
 use xxnet_core::{ClusterKey, Config, InstanceId};
@@ -82,6 +85,11 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// For machines that this process runs beside its own purpose.
+    fn quiet(key: &Path) -> Self {
+        Self { verbose: 0, quiet: 0, key_file: Some(key.to_path_buf()), log_format: LogFormat::Text }
+    }
+
     fn loudness(&self) -> Loudness {
         Loudness::new(self.verbose, self.quiet)
     }
@@ -111,6 +119,8 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show a whole cluster at work on this machine: a task with real files, step by step
+    Demo(demo::DemoArgs),
     /// Start a registry and executors on this machine, until Ctrl-C
     Up(up::UpArgs),
     /// Run a command on another executor, with its files
@@ -127,6 +137,8 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Say what a task waits for, since when, until when, and what then
     Why(why::WhyArgs),
+    /// Measure, beside a floor measured in the same run
+    Bench(bench::BenchArgs),
 }
 
 /// Parses, runs, and says in one sentence what went wrong.
@@ -136,6 +148,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let outcome = match cli.command {
+        Command::Demo(args) => demo::demo(&cli.common, &args),
         Command::Up(args) => up::up(&cli.common, &args),
         Command::Run(args) => run::run(&cli.common, args).map_err(Failure::in_run),
         Command::Reg(args) => reg::reg(&cli.common, &args),
@@ -144,6 +157,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tasks(args) => tasks::tasks(&cli.common, &args),
         Command::Cancel(args) => cancel::cancel(&cli.common, &args),
         Command::Why(args) => why::why(&cli.common, &args),
+        Command::Bench(args) => bench::bench(&cli.common, &args),
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         if !failure.text.is_empty() {

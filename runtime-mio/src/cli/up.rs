@@ -152,7 +152,7 @@ impl Shown {
                     eprintln_quietly(&text);
                 }
             }
-            Heard::Text(_, text) => eprintln_quietly(text),
+            Heard::Text(_, text) | Heard::Output(text) => eprintln_quietly(text),
             Heard::Gone(..) | Heard::Signal(..) => {}
         }
     }
