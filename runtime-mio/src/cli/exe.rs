@@ -3,7 +3,7 @@
 use super::args::{self, RegArgs, default_listen, resolve};
 use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
 use super::errors::{Failure, Outcome, exit};
-use super::host::{self, Flow};
+use super::host::{self, Flow, Workshop};
 use super::{Common, logging, notices};
 use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
@@ -54,6 +54,9 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
         None => default_listen(&args.reg.reg),
     };
     let config = common.config(args.name.unwrap_or_else(host_name))?;
+    let work = args.work_dir.map_or_else(default_work_dir, Ok)?;
+    // What comes from here on is another process than the one that was started; that one stays above it.
+    let workshop = Workshop::open()?;
     logging::start(&config.name, common.log_format, common.loudness().level(LevelFilter::INFO));
     logging::introduce("executor", config.instance);
     let executor = ExecutorConfig {
@@ -64,12 +67,11 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
         client: false,
         lease_only: args.lease_only,
     };
-    let work = args.work_dir.map_or_else(default_work_dir, Ok)?;
     let mut ended = Ok(exit::OK);
     host::executor(
         config,
         executor,
-        Some(work),
+        Some((workshop, &work)),
         |door| {
             door.send(ExecutorCommand::Start);
             end_when_told(door, ExecutorCommand::Shutdown, &args.child)

@@ -1,42 +1,48 @@
 //! Where the command line meets the runtime: each machine driven until the command line says stop.
 
-use super::errors::{Failure, Outcome};
-use std::path::PathBuf;
-use std::sync::Arc;
-use xxnet_core::client::{ClientCommand, ClientNotice};
-use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
-use xxnet_core::registry::{RegistryCommand, RegistryNotice};
-use xxnet_core::{Config, ExecutorConfig};
+use super::errors::{Failure, Outcome, plain};
+use std::path::Path;
+use xxnet_core::client::{Client, ClientCommand, ClientNotice};
+use xxnet_core::executor::{Executor, ExecutorCommand, ExecutorNotice};
+use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
+use xxnet_core::{Config, ExecutorConfig, Machine};
+use xxnet_runtime_mio::supervisor::{self, Supervisor};
+use xxnet_runtime_mio::{DiskOptions, Driver, Handle, Options, Processes, WorkDir, signals};
 
-/// Whether to go on after a notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// Go on.
-    Continue,
-    /// Leave the loop.
-    Stop,
-}
+pub(crate) use xxnet_runtime_mio::Flow;
 
-/// Hands commands to a machine from any thread.
-pub(crate) struct Door<C>(Arc<dyn Fn(C) + Send + Sync>);
+/// Hands commands to a machine from any thread; after the machine's end they go nowhere.
+pub(crate) struct Door<C>(Handle<C>);
 
 impl<C> Clone for Door<C> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(self.0.clone())
     }
 }
 
 impl<C> Door<C> {
-    /// Hands one in; after the machine's end it goes nowhere.
+    /// Hands one in.
     pub(crate) fn send(&self, command: C) {
-        (self.0)(command);
+        let _ = self.0.send(command);
     }
 }
 
 /// Asks one question.
 pub(crate) fn client(config: Config, command: ClientCommand) -> Outcome<ClientNotice> {
-    let _ = (config, command);
-    Err(Failure::new("the runtime is not connected yet"))
+    let mut answer = None;
+    drive(
+        Client::new(config),
+        Options::default(),
+        |door| {
+            door.send(command);
+            Ok(())
+        },
+        |notice, _| {
+            answer = Some(notice);
+            Flow::Stop
+        },
+    )?;
+    answer.ok_or_else(|| Failure::new("the question was broken off"))
 }
 
 /// Runs a registry. `begin` gets its door before the loop starts.
@@ -45,24 +51,66 @@ pub(crate) fn registry(
     begin: impl FnOnce(&Door<RegistryCommand>) -> Outcome,
     on_notice: impl FnMut(RegistryNotice, &mut Vec<RegistryCommand>) -> Flow,
 ) -> Outcome {
-    let _ = (config, begin, on_notice);
-    Err(Failure::new("the runtime is not connected yet"))
+    drive(Registry::new(config), Options::default(), begin, on_notice)
 }
 
-/// Runs an executor; with a work folder it can run commands, without it only publishes.
+/// What an executor needs that runs commands.
+pub(crate) struct Workshop {
+    supervisor: Supervisor,
+}
+
+impl Workshop {
+    /// Puts the supervisor above this process. Before any thread exists: it forks, and what returns from here is the child.
+    pub(crate) fn open() -> Outcome<Self> {
+        let supervisor = supervisor::start()
+            .map_err(|error| Failure::new(format!("cannot start the supervisor of commands: {}", plain(&error))))?;
+        Ok(Self { supervisor })
+    }
+}
+
+/// Runs an executor; with a workshop and a folder for it, it can run commands, without it only publishes.
 pub(crate) fn executor(
     config: Config,
-    executor: ExecutorConfig,
-    work: Option<PathBuf>,
+    settings: ExecutorConfig,
+    workshop: Option<(Workshop, &Path)>,
     begin: impl FnOnce(&Door<ExecutorCommand>) -> Outcome,
     on_notice: impl FnMut(ExecutorNotice, &mut Vec<ExecutorCommand>) -> Flow,
 ) -> Outcome {
-    let _ = (config, executor, work, begin, on_notice);
-    Err(Failure::new("the runtime is not connected yet"))
+    let (processes, work) = match workshop {
+        None => (None, None),
+        Some((workshop, base)) => {
+            let work = WorkDir::open(base).map_err(|error| {
+                Failure::new(format!(
+                    "cannot use the work folder {}: {}; name another with --work-dir DIR",
+                    base.display(),
+                    plain(&error)
+                ))
+            })?;
+            (Some(Processes::new(workshop.supervisor)), Some(work))
+        }
+    };
+    let disk = DiskOptions { work_dir: work.as_ref().map(|work| work.path().to_path_buf()) };
+    let options = Options { disk: Some(disk), processes };
+    // The work folder goes after everything that writes there.
+    let ended = drive(Executor::new(config, settings), options, begin, on_notice);
+    drop(work);
+    ended
 }
 
-/// Calls `heard` with each signal that asks to end (SIGINT, SIGTERM, SIGHUP), and how many there were.
-pub(crate) fn on_signals(heard: impl FnMut(i32, u32) + Send + 'static) -> Outcome {
-    let _ = heard;
-    Ok(())
+fn drive<M: Machine>(
+    machine: M,
+    options: Options,
+    begin: impl FnOnce(&Door<M::Command>) -> Outcome,
+    on_notice: impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
+) -> Outcome {
+    let mut driver = Driver::new(machine, options)
+        .map_err(|error| Failure::new(format!("cannot start the network loop: {}", plain(&error))))?;
+    begin(&Door(driver.handle()))?;
+    driver.run(on_notice).map_err(|error| Failure::new(format!("the network loop failed: {}", plain(&error))))
+}
+
+/// Calls `heard` with each signal that asks to end (SIGINT, SIGTERM, SIGHUP), and how many there were. Once a process.
+pub(crate) fn on_signals(mut heard: impl FnMut(i32, u32) + Send + 'static) -> Outcome {
+    signals::watch(move |signal, count| heard(signal.number(), count))
+        .map_err(|error| Failure::new(format!("cannot watch for signals: {}", plain(&error))))
 }

@@ -10,7 +10,7 @@ use super::args::{self, RegArgs, default_listen, resolve};
 use super::daemon::host_name;
 use super::errors::{Failure, Outcome, exit, plain};
 use super::exe::default_work_dir;
-use super::host;
+use super::host::{self, Workshop};
 use super::logging::LogFormat;
 use super::{Common, logging};
 use session::Session;
@@ -102,6 +102,9 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
         None => default_listen(&registries),
     };
     let config = common.config(format!("run-{}@{}", std::process::id(), host_name()))?;
+    // Before any thread: it forks, and the child goes on.
+    let base = if args.local { default_work_dir()? } else { PathBuf::new() };
+    let workshop = if args.local { Some(Workshop::open()?) } else { None };
     let logs = common.loudness().is_verbose() || common.log_format == LogFormat::Json;
     if logs {
         logging::start(&config.name, common.log_format, common.loudness().level(LevelFilter::INFO));
@@ -115,12 +118,11 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
         client: true,
         lease_only: false,
     };
-    let work = if args.local { Some(default_work_dir()?) } else { None };
     let session = RefCell::new(Session::new(common.loudness().is_quiet(), logs, executor.registries.len()));
     host::executor(
         config,
         executor,
-        work,
+        workshop.map(|workshop| (workshop, base.as_path())),
         |door| {
             session.borrow_mut().begin(door)?;
             door.send(ExecutorCommand::Start);

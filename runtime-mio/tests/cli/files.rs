@@ -1,0 +1,128 @@
+//! Inputs and outputs at the command line.
+
+use crate::harness::*;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn f11_folders_travel_both_ways_with_what_is_in_them() {
+    let cluster = Cluster::new(1, 1);
+    let home = &cluster.home;
+    std::fs::create_dir_all(home.here("in/deep/empty")).unwrap();
+    std::fs::write(home.here("in/deep/a b.txt"), "spaces\n").unwrap();
+    std::fs::write(home.here("in/-dash"), "dash\n").unwrap();
+    std::fs::write(home.here("in/größe"), "").unwrap();
+    std::fs::set_permissions(home.here("in/-dash"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("deep/a b.txt", home.here("in/link")).unwrap();
+    let ended = cluster.run(&["-i", "in:there/in", "-o", "out:back", "--", "sh", "-c", "cp -a there/in out; ls out"]);
+    ended.expect(0);
+    assert_eq!(home.read("back/deep/a b.txt"), "spaces\n");
+    assert_eq!(home.read("back/größe"), "");
+    assert!(home.here("back/deep/empty").is_dir());
+    assert_eq!(std::fs::read_link(home.here("back/link")).unwrap().to_str(), Some("deep/a b.txt"));
+    let mode = std::fs::metadata(home.here("back/-dash")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+#[test]
+fn f11_large_files_arrive_whole() {
+    let cluster = Cluster::new(1, 1);
+    let bytes: Vec<u8> = (0..9_000_001u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    cluster.home.write("large", &bytes);
+    cluster.run(&["-i", "large", "-o", "copy", "--", "cp", "large", "copy"]).expect(0);
+    assert!(std::fs::read(cluster.home.here("copy")).unwrap() == bytes);
+}
+
+#[test]
+fn t10_an_output_that_was_not_made() {
+    let cluster = Cluster::new(1, 1);
+    cluster.run(&["-o", "none.txt", "--", "true"]).expect(125).says("did not make the output none.txt");
+    assert!(!cluster.home.here("none.txt").exists());
+    // The command's own code says more.
+    let ended = cluster.run(&["-o", "none.txt", "--", "sh", "-c", "exit 9"]);
+    ended.expect(9).says("none.txt");
+    // What was made comes back all the same.
+    cluster.run(&["-o", "none.txt", "-o", "one.txt", "--", "sh", "-c", "echo 1 > one.txt"]).expect(125);
+    assert_eq!(cluster.home.read("one.txt"), "1\n");
+}
+
+#[test]
+fn t10_an_output_that_leads_out_of_the_folder() {
+    let cluster = Cluster::new(1, 1);
+    cluster.run(&["-o", "passwd", "--", "ln", "-s", "/etc/passwd", "passwd"]).expect(125);
+    assert!(!cluster.home.here("passwd").is_file());
+    // A folder is a fine output.
+    cluster.run(&["-o", "d", "--", "sh", "-c", "mkdir d; echo x > d/x"]).expect(0);
+    assert_eq!(cluster.home.read("d/x"), "x\n");
+}
+
+#[test]
+fn f12_names_that_leave_the_folder_are_refused_before_anything_happens() {
+    let home = Home::new();
+    home.write("a", "x");
+    for args in [["-i", "a:../a"], ["-i", "a:/tmp/a"], ["-i", "a:b/../../c"], ["-o", "../a"], ["-o", "/etc/x:a"]] {
+        let ended = finish(home.xxnet(["run"].iter().chain(&args).chain(&["--", "true"])));
+        ended.expect(125).says("leads out of the work folder");
+    }
+}
+
+#[test]
+fn f9_a_missing_input_is_said_at_once_and_without_a_registry() {
+    let home = Home::new();
+    finish(home.xxnet(["run", "-i", "none.txt", "--", "true"])).expect(125).says("none.txt: no such file");
+    finish(home.xxnet(["run", "-C", "none", "--", "true"])).expect(125).says("none: no such file");
+    home.write("a", "x");
+    finish(home.xxnet(["run", "-i", "a", "-i", "a", "--", "true"])).expect(125).says("both be called a");
+}
+
+#[test]
+fn f8_an_output_that_cannot_be_written_is_said_at_once_and_without_a_registry() {
+    let home = Home::new();
+    finish(home.xxnet(["run", "-o", "a:none/a", "--", "true"])).expect(125).says("there is no folder none");
+    home.write("file", "x");
+    finish(home.xxnet(["run", "-o", "a:file/a", "--", "true"])).expect(125).says("there is no folder file");
+    // Whoever may write everywhere cannot be told no.
+    if unsafe { libc::geteuid() } != 0 {
+        std::fs::create_dir(home.here("locked")).unwrap();
+        std::fs::set_permissions(home.here("locked"), std::fs::Permissions::from_mode(0o500)).unwrap();
+        finish(home.xxnet(["run", "-o", "a:locked/a", "--", "true"])).expect(125).says("permission denied");
+    }
+    finish(home.xxnet(["run", "-o", "a:/proc/a", "--", "true"])).expect(125);
+}
+
+#[test]
+fn t1_a_folder_is_shipped_built_and_brought_back() {
+    let cluster = Cluster::new(1, 1);
+    let home = &cluster.home;
+    std::fs::create_dir_all(home.here("project/src")).unwrap();
+    home.write("project/src/main.txt", "source\n");
+    home.write("project/old", "old\n");
+    home.write("project/gone", "gone\n");
+    let script = "mkdir build && tr a-z A-Z < src/main.txt > build/binary && chmod +x build/binary && echo new > old && rm gone";
+    cluster.run(&["-C", "project", "--", "sh", "-c", script]).expect(0);
+    assert_eq!(home.read("project/build/binary"), "SOURCE\n");
+    assert_eq!(home.read("project/old"), "new\n");
+    assert!(!home.here("project/gone").exists());
+    assert_eq!(home.read("project/src/main.txt"), "source\n");
+    let mode = std::fs::metadata(home.here("project/build/binary")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o100, 0o100);
+}
+
+#[test]
+fn t1_a_c_project_is_made_elsewhere() {
+    let tools = ["make", "cc"].map(|tool| std::process::Command::new(tool).arg("--version").output().is_ok());
+    if tools.contains(&false) {
+        eprintln!("no make or no cc here: not tested");
+        return;
+    }
+    let cluster = Cluster::new(1, 1);
+    let home = &cluster.home;
+    std::fs::create_dir(home.here("c")).unwrap();
+    home.write("c/hello.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n");
+    home.write("c/Makefile", "hello: hello.c\n\tcc -o hello hello.c\n");
+    cluster.run(&["-C", "c", "--", "make"]).expect(0);
+    let hello = std::process::Command::new(home.here("c/hello")).output().unwrap();
+    assert_eq!(hello.stdout, b"hello\n");
+    let again = cluster.run(&["-C", "c", "--", "make"]);
+    again.expect(0);
+    assert!(again.out.contains("up to date"), "times are not kept:\n{}", again.out);
+}
