@@ -15,8 +15,7 @@ pub(crate) const PORT: u16 = 7700;
 /// Which registry is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RegArgs {
-    /// The registry, or several separated by commas: HOST[:PORT], 192.0.2.1:7700, [2001:db8::1]:7700.
-    /// The port is 7700 unless written.
+    /// The registry, or several: HOST[:PORT], 192.0.2.1, [2001:db8::1]:7700
     #[arg(
         long,
         value_name = "ADDR[,ADDR…]",

@@ -9,16 +9,9 @@ use serde_json::{Value, json};
 use xxnet_core::TaskName;
 use xxnet_core::message::{Question, Reply};
 
-/// End tasks, wherever they run: every process of theirs is killed, their folders are removed.
+/// The options of `xxnet cancel`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Cancelling a task that has ended already is harmless and says so.
-
-Examples:
-  xxnet cancel 1a2b3c4d-7
-  xxnet cancel 1a-7                             any first digits will do that fit no other task
-
-Exit codes: 0 every one has ended, 1 some could not be cancelled, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::CANCEL)]
 pub(crate) struct CancelArgs {
     #[command(flatten)]
     reg: RegArgs,

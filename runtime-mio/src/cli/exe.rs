@@ -10,17 +10,9 @@ use tracing::level_filters::LevelFilter;
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
 use xxnet_core::{Address, ExecutorConfig};
 
-/// Be an executor: register with the registries, run tasks that others publish. Each attempt runs in a folder of its own,
-/// which is removed behind it; every process of it is killed when the task is cancelled, when its publisher is lost, and
-/// when this executor ends, however it ends.
+/// The options of `xxnet exe`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  xxnet exe --reg one                           one slot a core, registered with the host `one`
-  xxnet exe --reg one,two --slots 4 --work-dir /scratch/xxnet
-  xxnet exe --reg one --listen 0.0.0.0:7701 --advertise gateway.example:7701
-
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 it cannot listen or has no work folder, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::EXE)]
 pub(crate) struct ExecutorArgs {
     #[command(flatten)]
     reg: RegArgs,

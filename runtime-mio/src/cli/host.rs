@@ -62,8 +62,9 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Puts the supervisor above this process. Before any thread exists: it forks, and what returns from here is the child.
     pub(crate) fn open() -> Outcome<Self> {
-        let supervisor = supervisor::start()
-            .map_err(|error| Failure::new(format!("cannot start the supervisor of commands: {}", plain(&error))))?;
+        let supervisor = supervisor::start().map_err(|error| {
+            Failure::new(format!("cannot start the supervisor of commands: {}", plain(&error)))
+        })?;
         Ok(Self { supervisor })
     }
 }

@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod errors;
 mod exe;
+mod help;
 mod host;
 mod keys;
 mod logging;
@@ -24,6 +25,7 @@ mod up;
 mod why;
 mod words;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 use errors::{Failure, Outcome, exit};
 use logging::{LogFormat, Loudness};
@@ -33,26 +35,9 @@ use std::process::ExitCode;
 use style::{Style, Tone};
 use xxnet_core::{ClusterKey, Config, InstanceId};
 
-const EXAMPLES: &str = "\
-Examples:
-  xxnet demo                                   see a whole cluster work, once, on this machine
-  xxnet up                                     start a cluster on this machine; Ctrl-C ends it
-  xxnet run -- hostname                        run a command on it
-  xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'
-  xxnet run -C . -- make                       ship this folder, run there, bring back what changed
-
-Three machines:
-  one$   xxnet reg --listen 0.0.0.0:7700       the registry; makes ~/.config/xxnet/key, copy it to the others
-  two$   xxnet exe --reg one                   an executor
-  three$ XXNET_REG=one xxnet run -- hostname   prints two's name
-
-Exit codes:
-  0 done   1 it failed   2 the command line is wrong
-  `xxnet run` exits as the command does; see `xxnet run --help`";
-
 /// Run a command on another machine, with its files, and bring the results back.
 #[derive(Debug, Parser)]
-#[command(name = "xxnet", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "xxnet", version, after_help = help::XXNET, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -65,14 +50,17 @@ struct Cli {
 pub(crate) struct Common {
     /// Say more; twice, even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(help_heading = help::EVERYWHERE, display_order = 900)]
     verbose: u8,
     /// Say less; twice, nothing but errors
     #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(help_heading = help::EVERYWHERE, display_order = 901)]
     quiet: u8,
     /// The cluster key [default: ~/.config/xxnet/key, made on first use]
     #[arg(long, global = true, value_name = "FILE", env = "XXNET_KEY_FILE", hide_env_values = true)]
+    #[arg(help_heading = help::EVERYWHERE, display_order = 902)]
     key_file: Option<PathBuf>,
-    /// How logs are written to standard error
+    /// How logs are written to standard error: text or json
     #[arg(
         long,
         global = true,
@@ -81,6 +69,7 @@ pub(crate) struct Common {
         default_value_t,
         hide_possible_values = true
     )]
+    #[arg(help_heading = help::EVERYWHERE, display_order = 903)]
     log_format: LogFormat,
 }
 
@@ -186,11 +175,32 @@ pub(crate) fn eprintln_quietly(line: &str) {
 /// Help and version go where they should; `run` has 125 for a wrong command line, as `env` and `docker run` have it, so
 /// that it can be told from the command's own 2.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
     if !error.use_stderr() {
+        let _ = error.print();
         return ExitCode::from(exit::OK);
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+    } else {
+        say_error(&sentence(&error.render().to_string()));
+    }
     ExitCode::from(if is_run(std::env::args_os().skip(1)) { exit::RUN_FAILED } else { exit::USAGE })
+}
+
+/// The parser's message as one sentence: what is wrong, its tip, and where to read on.
+fn sentence(rendered: &str) -> String {
+    let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: xxnet "));
+    let command =
+        usage.and_then(|usage| usage.split(' ').next()).filter(|word| word.starts_with(char::is_lowercase));
+    let told: Vec<&str> = rendered
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let told = told.join(" ").replacen("error: ", "", 1).replace(" tip:", "; tip:");
+    let help = command.map_or_else(|| "xxnet --help".to_owned(), |command| format!("xxnet {command} --help"));
+    format!("{told}; see `{help}`")
 }
 
 /// Whether the first word that is neither an option nor an option's value is `run`.
@@ -208,6 +218,7 @@ fn is_run(words: impl Iterator<Item = OsString>) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
@@ -215,6 +226,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_sentence() {
+        let told = |words: &[&str]| sentence(&Cli::try_parse_from(words).unwrap_err().render().to_string());
+        assert_eq!(
+            told(&["xxnet", "run"]),
+            "the following required arguments were not provided: <CMD>...; see `xxnet run --help`"
+        );
+        let wrong = told(&["xxnet", "nodes", "--reg", "a b"]);
+        assert!(wrong.contains("'a b' is no address") && wrong.ends_with("; see `xxnet --help`"), "{wrong}");
+        assert!(told(&["xxnet", "node"]).contains("; tip: "), "{}", told(&["xxnet", "node"]));
     }
 
     #[test]

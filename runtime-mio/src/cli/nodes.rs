@@ -10,19 +10,9 @@ use super::table::{Table, span};
 use serde_json::{Value, json};
 use xxnet_core::message::{NodeRow, Question, Reply};
 
-/// List the executors and clients that are registered.
+/// The options of `xxnet nodes`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Columns:
-  ROLE     executor: runs tasks; client: an `xxnet run`
-  SLOTS    commands it runs at once; RUNNING of them are taken
-  STATE    ready, or silent: nothing was heard for 9 s, so it gets no new work
-
-Examples:
-  xxnet nodes
-  xxnet nodes --json | jq -r '.nodes[] | select(.role == \"executor\") | .name'
-
-Exit codes: 0 listed, 1 no registry answers, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::NODES)]
 pub(crate) struct NodesArgs {
     #[command(flatten)]
     reg: RegArgs,

@@ -9,16 +9,9 @@ use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
 
-/// Be the registry: knows the executors, and assigns tasks to them. It keeps nothing on disk; killed and started again, it
-/// learns everything anew from executors and publishers, and no task notices.
+/// The options of `xxnet reg`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  xxnet reg                                     for this machine only
-  xxnet reg --listen 0.0.0.0:7700               for the network; copy ~/.config/xxnet/key to the other machines
-  xxnet reg --listen [::1]:7701 --log-format json
-
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 it cannot listen, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::REG)]
 pub(crate) struct RegistryArgs {
     /// Where to listen: HOST[:PORT], IPv4 or IPv6; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = listen)]

@@ -10,15 +10,9 @@ use super::words::{end_kind, wait_reason};
 use serde_json::{Value, json};
 use xxnet_core::message::{EndKind, Question, Reply, TaskRow, TaskState};
 
-/// List the tasks, the newest first; those that have ended for ten more minutes.
+/// The options of `xxnet tasks`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  xxnet tasks
-  xxnet tasks --json | jq -r '.tasks[] | select(.state == \"running\") | .task'
-  xxnet why 1a2b3c4d-7                          what one of them waits for
-
-Exit codes: 0 listed, 1 no registry answers, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::TASKS)]
 pub(crate) struct TasksArgs {
     #[command(flatten)]
     reg: RegArgs,

@@ -11,16 +11,9 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
 
-/// Start a registry and executors on this machine, each a process of its own, until Ctrl-C. Nothing is left behind, even if
-/// this process is killed.
+/// The options of `xxnet up`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  xxnet up                                      then, in another shell: xxnet run -- hostname
-  xxnet up --executors 4 --slots 1 -v
-  xxnet up --listen 127.0.0.1:0                 any free port; it is printed
-
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 it could not start or the registry died, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::UP)]
 pub(crate) struct UpArgs {
     /// How many executors
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]

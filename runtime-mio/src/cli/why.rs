@@ -12,13 +12,9 @@ use std::fmt::Write as _;
 use xxnet_core::TaskName;
 use xxnet_core::message::{Question, Reply, WhyRow};
 
-/// Say what a task waits for, since when, until when, and what happens then. Its publisher answers.
+/// The options of `xxnet why`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  xxnet why 1a2b3c4d-7
-
-Exit codes: 0 answered, 1 no such task or nobody answers, 2 the command line is wrong")]
+#[command(after_help = crate::cli::help::WHY)]
 pub(crate) struct WhyArgs {
     #[command(flatten)]
     reg: RegArgs,

@@ -28,10 +28,13 @@ fn t7_an_executor_killed_while_it_runs_a_task() {
 fn t6_a_publisher_killed_while_its_task_runs() {
     let cluster = Cluster::new(1, 1);
     let mark = format!("3{:07}", std::process::id());
-    let mut running = Running::start(cluster.xxnet(["run", "--", "sh", "-c", &format!("echo on; sleep {mark}")]));
+    let mut running =
+        Running::start(cluster.xxnet(["run", "--", "sh", "-c", &format!("echo on; sleep {mark}")]));
     running.until_out("on");
     running.signal(libc::SIGKILL);
-    within(Duration::from_secs(15), "the task to be ended", || processes(&format!("sleep\0{mark}")).is_empty());
+    within(Duration::from_secs(15), "the task to be ended", || {
+        processes(&format!("sleep\0{mark}")).is_empty()
+    });
     within(Duration::from_secs(5), "its folder to be gone", || cluster.home.work_folders().is_empty());
     cluster.run(&["--", "true"]).expect(0);
 }
@@ -69,7 +72,8 @@ fn r4_a_registry_killed_under_running_and_queued_tasks() {
 fn x3_daemons_told_to_end_leave_nothing_behind() {
     let mut cluster = Cluster::new(1, 2);
     let mark = format!("2{:07}", std::process::id());
-    let mut running = Running::start(cluster.xxnet(["run", "--", "sh", "-c", &format!("echo on; sleep {mark}")]));
+    let mut running =
+        Running::start(cluster.xxnet(["run", "--", "sh", "-c", &format!("echo on; sleep {mark}")]));
     running.until_out("on");
     assert!(cluster.executors[0].terminate().success());
     assert_eq!(processes(&format!("sleep\0{mark}")), Vec::<u32>::new());

@@ -13,7 +13,8 @@ fn f11_folders_travel_both_ways_with_what_is_in_them() {
     std::fs::write(home.here("in/größe"), "").unwrap();
     std::fs::set_permissions(home.here("in/-dash"), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("deep/a b.txt", home.here("in/link")).unwrap();
-    let ended = cluster.run(&["-i", "in:there/in", "-o", "out:back", "--", "sh", "-c", "cp -a there/in out; ls out"]);
+    let ended =
+        cluster.run(&["-i", "in:there/in", "-o", "out:back", "--", "sh", "-c", "cp -a there/in out; ls out"]);
     ended.expect(0);
     assert_eq!(home.read("back/deep/a b.txt"), "spaces\n");
     assert_eq!(home.read("back/größe"), "");
@@ -59,7 +60,9 @@ fn t10_an_output_that_leads_out_of_the_folder() {
 fn f12_names_that_leave_the_folder_are_refused_before_anything_happens() {
     let home = Home::new();
     home.write("a", "x");
-    for args in [["-i", "a:../a"], ["-i", "a:/tmp/a"], ["-i", "a:b/../../c"], ["-o", "../a"], ["-o", "/etc/x:a"]] {
+    for args in
+        [["-i", "a:../a"], ["-i", "a:/tmp/a"], ["-i", "a:b/../../c"], ["-o", "../a"], ["-o", "/etc/x:a"]]
+    {
         let ended = finish(home.xxnet(["run"].iter().chain(&args).chain(&["--", "true"])));
         ended.expect(125).says("leads out of the work folder");
     }

@@ -58,7 +58,9 @@ impl Home {
     /// Work folders of tasks that are still there.
     pub fn work_folders(&self) -> Vec<PathBuf> {
         let within = |path: &Path| {
-            std::fs::read_dir(path).map(|d| d.flatten().map(|e| e.path()).collect::<Vec<_>>()).unwrap_or_default()
+            std::fs::read_dir(path)
+                .map(|d| d.flatten().map(|e| e.path()).collect::<Vec<_>>())
+                .unwrap_or_default()
         };
         within(&self.at("work")).iter().flat_map(|executor| within(executor)).collect()
     }
@@ -76,7 +78,8 @@ impl Cluster {
     pub fn new(executors: usize, slots: usize) -> Self {
         let home = Home::new();
         let registry = Daemon::registry(&home, "127.0.0.1:0");
-        let executors = (1..=executors).map(|n| Daemon::executor(&home, &registry.address, n, slots)).collect();
+        let executors =
+            (1..=executors).map(|n| Daemon::executor(&home, &registry.address, n, slots)).collect();
         Self { home, registry, executors }
     }
 
@@ -336,7 +339,8 @@ impl Running {
         };
         let took = self.began.elapsed();
         self.drain();
-        let [out, err] = std::mem::take(&mut self.seen).map(|seen| String::from_utf8_lossy(&seen).into_owned());
+        let [out, err] =
+            std::mem::take(&mut self.seen).map(|seen| String::from_utf8_lossy(&seen).into_owned());
         Ended { status, out, err, took }
     }
 

@@ -12,7 +12,9 @@ fn r1_who_is_there_is_listed() {
     let mut names: Vec<_> = nodes.iter().map(|node| node["name"].as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["node-1", "node-2"]);
-    assert!(nodes.iter().all(|node| node["slots"] == 3 && node["role"] == "executor" && node["state"] == "ready"));
+    assert!(
+        nodes.iter().all(|node| node["slots"] == 3 && node["role"] == "executor" && node["state"] == "ready")
+    );
     let ended = finish(cluster.xxnet(["nodes"]));
     ended.expect(0);
     assert!(ended.out.starts_with("NAME") && ended.out.contains("node-2"), "{}", ended.out);
@@ -36,7 +38,8 @@ fn t4_why_says_what_a_task_waits_for() {
     let mut second = Running::start(cluster.xxnet(["run", "--", "true"]));
     second.until_err("all slots are taken");
     let tasks = cluster.until_tasks(|tasks| tasks.iter().any(|task| task["state"] == "waiting"));
-    let task = tasks.iter().find(|task| task["state"] == "waiting").unwrap()["task"].as_str().unwrap().to_owned();
+    let task =
+        tasks.iter().find(|task| task["state"] == "waiting").unwrap()["task"].as_str().unwrap().to_owned();
     let why = cluster.json(&["why", &task]);
     for name in ["state", "waits_for", "then"] {
         assert!(why[name].is_string(), "{why}");
@@ -54,7 +57,8 @@ fn t4_why_says_what_a_task_waits_for() {
 #[test]
 fn x3_up_serves_and_leaves_nothing_behind() {
     let home = Home::new();
-    let mut up = Running::start(home.xxnet(["up", "--listen", "127.0.0.1:0", "--executors", "2", "--slots", "1"]));
+    let mut up =
+        Running::start(home.xxnet(["up", "--listen", "127.0.0.1:0", "--executors", "2", "--slots", "1"]));
     let registry = greeted(&mut up);
     let mut command = home.xxnet(["run", "--", "echo", "hello"]);
     command.env("XXNET_REG", &registry);
@@ -68,7 +72,8 @@ fn x3_up_serves_and_leaves_nothing_behind() {
 #[test]
 fn x4_up_killed_takes_its_children_along() {
     let home = Home::new();
-    let mut up = Running::start(home.xxnet(["up", "--listen", "127.0.0.1:0", "--executors", "2", "--slots", "1"]));
+    let mut up =
+        Running::start(home.xxnet(["up", "--listen", "127.0.0.1:0", "--executors", "2", "--slots", "1"]));
     let registry = greeted(&mut up);
     assert!(processes(&format!("--reg={registry}")).len() >= 2);
     up.signal(libc::SIGKILL);
@@ -78,7 +83,8 @@ fn x4_up_killed_takes_its_children_along() {
 #[test]
 fn x4_up_says_when_a_child_dies() {
     let home = Home::new();
-    let mut up = Running::start(home.xxnet(["up", "--listen", "127.0.0.1:0", "--executors", "2", "--slots", "1"]));
+    let mut up =
+        Running::start(home.xxnet(["up", "--listen", "127.0.0.1:0", "--executors", "2", "--slots", "1"]));
     let registry = greeted(&mut up);
     let victims = processes("--name=node-2");
     for victim in victims.iter().filter(|victim| processes(&registry).contains(victim)) {
@@ -105,7 +111,12 @@ fn t1_the_demo_shows_every_step() {
         assert!(ended.out.contains(&format!("step {step} ")), "no step {step}:\n{}", ended.out);
     }
     for step in 1..=4 {
-        assert_eq!(ended.out.matches(&format!("file {step} ")).count(), 4, "file step {step}:\n{}", ended.out);
+        assert_eq!(
+            ended.out.matches(&format!("file {step} ")).count(),
+            4,
+            "file step {step}:\n{}",
+            ended.out
+        );
     }
     assert!(ended.out.contains("spring.txt") && ended.out.contains("Where the time went"), "{}", ended.out);
     assert_eq!(std::fs::read_dir(home.at("tmp")).unwrap().count(), 0, "files are left");

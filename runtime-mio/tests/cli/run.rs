@@ -9,7 +9,16 @@ use std::time::Duration;
 fn t1_the_count_is_shown_the_file_comes_back_the_code_is_kept() {
     let cluster = Cluster::new(2, 1);
     cluster.home.write("README.md", "one two three\nfour\n");
-    let ended = cluster.run(&["--in", "README.md", "--out", "n.txt", "--", "sh", "-c", "wc -w README.md | tee n.txt; exit 3"]);
+    let ended = cluster.run(&[
+        "--in",
+        "README.md",
+        "--out",
+        "n.txt",
+        "--",
+        "sh",
+        "-c",
+        "wc -w README.md | tee n.txt; exit 3",
+    ]);
     ended.expect(3);
     assert_eq!(ended.out, "4 README.md\n");
     assert_eq!(ended.err, "");
@@ -256,7 +265,18 @@ fn t4_a_task_waits_for_an_executor_or_expires() {
 fn t5_a_task_runs_here_only_if_asked() {
     let home = Home::new();
     home.write("in.txt", "here\n");
-    let ended = finish(home.xxnet(["run", "--local", "-i", "in.txt", "-o", "out.txt", "--", "sh", "-c", "tee out.txt < in.txt; exit 4"]));
+    let ended = finish(home.xxnet([
+        "run",
+        "--local",
+        "-i",
+        "in.txt",
+        "-o",
+        "out.txt",
+        "--",
+        "sh",
+        "-c",
+        "tee out.txt < in.txt; exit 4",
+    ]));
     ended.expect(4);
     assert_eq!(ended.out, "here\n");
     assert_eq!(home.read("out.txt"), "here\n");

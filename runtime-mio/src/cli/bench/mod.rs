@@ -19,9 +19,9 @@ use xxnet_core::executor::{Ending, ExecutorCommand, ExecutorNotice, InputFile, T
 use xxnet_core::message::Placement;
 use xxnet_core::{Address, ExecutorConfig, TaskId, Token};
 
-/// Measure, beside a floor measured in the same run: the ratio binds, the time informs.
+/// The options of `xxnet bench`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 measured, 1 something failed, 2 the command line is wrong, 130 Ctrl-C")]
+#[command(after_help = crate::cli::help::BENCH)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     what: What,

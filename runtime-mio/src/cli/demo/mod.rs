@@ -14,12 +14,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use steps::Story;
 
-/// Show a whole cluster at work on this machine: a registry and three executors start as separate processes on free ports,
-/// a task with real files goes from one to another and comes back, and each step is printed as the daemons report it.
-/// Nothing is left behind.
+/// The options of `xxnet demo`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit codes: 0 every step happened and the result is right, 1 a step did not happen (it says which), 130 Ctrl-C")]
+#[command(after_help = crate::cli::help::DEMO)]
 pub(crate) struct DemoArgs {}
 
 /// The task's inputs, in MiB.

@@ -24,31 +24,9 @@ use xxnet_core::executor::{ExecutorCommand, InputFile, OutputFile, TaskSpec};
 use xxnet_core::message::Placement;
 use xxnet_core::{Address, ExecutorConfig, Token};
 
-const HELP: &str = "\
-Files:
-  The command runs in an empty folder of its own, with only the inputs that you name; only the outputs that you name come
-  back, verified, when it has ended (also when it has failed). Both may be folders. NAME is relative to that folder.
-  Its environment is PATH, HOME, LANG, what -e sets, XXNET_TASK and XXNET_ATTEMPT.
-
-Examples:
-  xxnet run -- hostname
-  xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'
-  xxnet run -i ~/photos:in -o out:small -- sh -c 'mkdir out; resize in/* out'
-  xxnet run -C . -- make                        ships this folder, brings back what changed
-  tar c src | xxnet run -- wc -c                standard input is forwarded when it is a pipe or a file
-  xxnet run --timeout 5m -e SEED=7 -- ./simulate
-
-Exit codes:
-  the command's own    it ran; 128+N if signal N ended it
-  124  it ran longer than --timeout     125  xxnet failed, or a declared output was not made
-  126  the command cannot be executed   127  there is no such command
-  130  Ctrl-C: the task is cancelled; a second Ctrl-C leaves at once
-  141  whoever read the output (such as `head`) has gone";
-
-/// Run a command on another executor, with its files, and bring the results back. Its output is shown as it is written, and
-/// its exit code is this command's.
+/// The options of `xxnet run`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = crate::cli::help::RUN)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     reg: RegArgs,
@@ -81,10 +59,10 @@ pub(crate) struct RunArgs {
     no_stdin: bool,
     /// Where executors reach this process [default: any port, on loopback if every registry is there, else on every
     /// interface]
-    #[arg(long, value_name = "ADDR", value_parser = args::listen, hide_short_help = true)]
+    #[arg(long, value_name = "ADDR", value_parser = args::listen)]
     listen: Option<Address>,
     /// What executors are told to dial, if that is not where it listens
-    #[arg(long, value_name = "ADDR", value_parser = args::advertised, hide_short_help = true)]
+    #[arg(long, value_name = "ADDR", value_parser = args::advertised)]
     advertise: Option<Address>,
     /// The command and its arguments
     #[arg(required = true, value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,0 +1,177 @@
+//! What `--help` teaches below the options: examples and exit codes, in lines of 80 columns.
+
+/// Where the options stand that every subcommand has.
+pub(super) const EVERYWHERE: &str = "Everywhere";
+
+/// `xxnet --help`.
+pub(super) const XXNET: &str = "\
+Examples:
+  xxnet demo              see a whole cluster work, once, on this machine
+  xxnet up                start a cluster on this machine; Ctrl-C ends it
+  xxnet run -- hostname   run a command on it, from another shell
+  xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'
+  xxnet run -C . -- make  ship this folder, run there, bring back what changed
+
+Three machines, once ~/.config/xxnet/key is the same on all:
+  one$   xxnet reg --listen 0.0.0.0:7700
+  two$   xxnet exe --reg one
+  three$ XXNET_REG=one xxnet run -- hostname
+
+Exit codes:
+  0 done   1 it failed   2 the command line is wrong
+  `xxnet run` exits as the command does; see `xxnet run --help`";
+
+/// `xxnet demo --help`.
+pub(super) const DEMO: &str = "\
+A registry and three executors start as separate processes on free ports. A task
+with real files goes from one node to another and comes back, and each step is
+printed as the daemons report it. Nothing is left behind.
+
+Exit codes:
+  0 every step happened and the result is right
+  1 a step did not happen (it says which)   130 Ctrl-C";
+
+/// `xxnet up --help`.
+pub(super) const UP: &str = "\
+Each is a process of its own; nothing is left behind, even if this one is killed.
+
+Examples:
+  xxnet up                        then, in another shell: xxnet run -- hostname
+  xxnet up --executors 4 --slots 1 -v
+  xxnet up --listen 127.0.0.1:0   on any free port, which is printed
+
+Exit codes:
+  0 ended by Ctrl-C or SIGTERM   1 it could not start, or the registry died
+  2 the command line is wrong";
+
+/// `xxnet run --help`.
+pub(super) const RUN: &str = "\
+The command runs on another executor, in an empty folder of its own that has
+only the inputs you name. Only the outputs you name come back, verified, when it
+has ended, also when it has failed. Both may be folders. NAME is relative to the
+command's folder. Its environment is PATH, HOME, LANG, what -e sets, XXNET_TASK
+and XXNET_ATTEMPT. Its output is shown as it is written. Standard input is
+forwarded when it is a pipe or a file.
+
+Examples:
+  xxnet run -- hostname
+  xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'
+  xxnet run -i ~/photos:in -o out:small/ -- sh -c 'mkdir out; resize in/* out'
+  xxnet run -C . -- make
+  tar c src | xxnet run -- wc -c
+  xxnet run --timeout 5m -e SEED=7 -- ./simulate
+
+Exit codes:
+  the command's own, or 128+N if signal N ended it
+  124  it ran longer than --timeout
+  125  xxnet failed, or a declared output was not made
+  126  the command is there but cannot be executed
+  127  there is no such command
+  130  Ctrl-C: the task is cancelled (a second Ctrl-C leaves at once)
+  141  whoever read the output, such as `head`, has gone";
+
+/// `xxnet reg --help`.
+pub(super) const REG: &str = "\
+The registry keeps nothing on disk: killed and started again, it learns all of
+it anew from executors and publishers, and no task notices.
+
+Examples:
+  xxnet reg                         for this machine only
+  xxnet reg --listen 0.0.0.0:7700   for the network; the other machines need a
+                                    copy of this one's ~/.config/xxnet/key
+  xxnet reg --listen [::1]:7701 --log-format json
+
+Exit codes:
+  0 ended by Ctrl-C or SIGTERM   1 it cannot listen   2 the command line is wrong";
+
+/// `xxnet exe --help`.
+pub(super) const EXE: &str = "\
+Each attempt at a task runs in a folder of its own, which is removed behind it.
+Every process of it is killed when the task is cancelled, when its publisher is
+lost, and when this executor ends, however it ends.
+
+Examples:
+  xxnet exe --reg one               registers with the host `one`
+  xxnet exe --reg one,two --slots 4 --work-dir /scratch/xxnet
+  xxnet exe --reg one --listen 0.0.0.0:7701 --advertise gateway.example:7701
+
+Exit codes:
+  0 ended by Ctrl-C or SIGTERM   1 it cannot listen, or has no work folder
+  2 the command line is wrong";
+
+/// `xxnet nodes --help`.
+pub(super) const NODES: &str = "\
+ROLE is executor (runs tasks) or client (an `xxnet run`). RUNNING of its SLOTS
+are taken. A node that is silent for 9 s gets no new work until it is heard.
+
+Examples:
+  xxnet nodes
+  xxnet nodes --json | jq -r '.nodes[] | select(.role == \"executor\") | .name'
+
+Exit codes:
+  0 listed   1 no registry answers   2 the command line is wrong";
+
+/// `xxnet tasks --help`.
+pub(super) const TASKS: &str = "\
+The newest come first; a task that has ended is listed for ten more minutes.
+
+Examples:
+  xxnet tasks
+  xxnet tasks --json | jq -r '.tasks[] | select(.state == \"running\") | .task'
+  xxnet why 1a2b3c4d-7   what one of them waits for
+
+Exit codes:
+  0 listed   1 no registry answers   2 the command line is wrong";
+
+/// `xxnet cancel --help`.
+pub(super) const CANCEL: &str = "\
+Every process of theirs is killed, and their folders are removed. Cancelling a
+task that has ended already is harmless, and says so.
+
+Examples:
+  xxnet cancel 1a2b3c4d-7
+  xxnet cancel 1a-7        any first digits will do that fit no other task
+
+Exit codes:
+  0 every one has ended   1 some could not be cancelled
+  2 the command line is wrong";
+
+/// `xxnet why --help`.
+pub(super) const WHY: &str = "\
+The task's publisher answers, for it alone decides.
+
+Example:
+  xxnet why 1a2b3c4d-7
+
+Exit codes:
+  0 answered   1 no such task, or nobody answers   2 the command line is wrong";
+
+/// `xxnet bench --help`.
+pub(super) const BENCH: &str = "\
+Both start a cluster of their own and leave nothing behind.
+
+Exit codes:
+  0 measured   1 something failed   2 the command line is wrong   130 Ctrl-C";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_line_fits_a_terminal() {
+        let texts = [
+            super::XXNET,
+            super::DEMO,
+            super::UP,
+            super::RUN,
+            super::REG,
+            super::EXE,
+            super::NODES,
+            super::TASKS,
+            super::CANCEL,
+            super::WHY,
+            super::BENCH,
+        ];
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= 81, "{line}");
+        }
+    }
+}
