@@ -1,1 +1,27 @@
-//! Placeholder.
+//! A deterministic world for the machines of [`xxnet_core`].
+//!
+//! It stands for what a runtime does (TCP, names, disk, processes, clocks) and knows nothing of the protocol. Every decision
+//! is drawn from one seed, so a run can be repeated exactly; every run injects its own mixture of faults, checks each machine's
+//! invariants after each event and the promises of the whole, and at the end demands that everything has ended well.
+#![forbid(unsafe_code)]
+
+pub mod choices;
+pub mod clock;
+pub mod context;
+pub mod failure;
+pub mod fault;
+pub mod machine;
+pub mod runner;
+pub mod script;
+pub mod trace;
+
+mod cluster;
+mod disk;
+mod mesh;
+mod net;
+mod oracles;
+mod process;
+mod workload;
+mod world;
+
+pub use cluster::Report;

@@ -1,0 +1,224 @@
+//! What every part of the world shares: the queue, the choices, the trace, the hosts and the ways between them.
+
+use crate::choices::Choices;
+use crate::clock::{Clock, MILLI, Micros};
+use crate::fault::{Counts, Fault, Swarm};
+use crate::machine::Command;
+use crate::net::NetItem;
+use crate::process::RunItem;
+use crate::trace::Trace;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+use xxnet_core::Event;
+use xxnet_core::disk::DiskAction;
+
+/// One host: an address, a clock, a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostId(pub u16);
+
+impl HostId {
+    /// Its address.
+    pub fn ip(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 0, (self.0 >> 8) as u8, self.0 as u8 + 1))
+    }
+
+    /// A place on it.
+    pub fn socket(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip(), port)
+    }
+
+    /// The host that has an address.
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(v4) => match v4.octets() {
+                [10, 0, high, low] if low > 0 => Some(Self(u16::from(high) << 8 | u16::from(low - 1))),
+                _ => None,
+            },
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+/// One run of one process on some host; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcId(pub u32);
+
+/// The state of a host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// For people.
+    pub name: String,
+    /// Its clock; goes on whatever happens.
+    pub clock: Clock,
+    /// Whether it has power.
+    pub up: bool,
+    /// Asleep until then.
+    pub asleep: bool,
+    /// When it last woke up.
+    pub woke: Option<Micros>,
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// An event enters a machine.
+    Deliver(ProcId, Event<Command>),
+    /// A machine's deadline, if it still stands.
+    Deadline(ProcId, u64),
+    /// Inside the network.
+    Net(NetItem),
+    /// A disk request is carried out.
+    Disk(ProcId, DiskAction),
+    /// Inside a run or its supervisor.
+    Run(RunItem),
+    /// The scenario goes on: a fault, a workload, a check; numbered by it.
+    Scenario(u32),
+}
+
+/// What every part of the world shares.
+#[derive(Debug)]
+pub struct Context {
+    /// Simulated time.
+    pub now: Micros,
+    /// The one source of decisions.
+    pub choices: Choices,
+    /// What happened.
+    pub trace: Trace,
+    /// How often each fault was injected.
+    pub counts: Counts,
+    /// What may be injected.
+    pub swarm: Swarm,
+    /// Whether faults are injected now; false once the world heals.
+    pub faulty: bool,
+    pub(crate) hosts: Vec<Host>,
+    queue: BTreeMap<(Micros, u64), Item>,
+    sequence: u64,
+    /// From whom nothing reaches whom.
+    cut: BTreeSet<(HostId, HostId)>,
+    /// Base delay of each way that was used.
+    delays: BTreeMap<(HostId, HostId), Micros>,
+}
+
+impl Context {
+    /// An empty world.
+    pub fn new(choices: Choices, swarm: Swarm, keep_trace: bool) -> Self {
+        Self {
+            now: 0,
+            choices,
+            trace: Trace::new(keep_trace),
+            counts: Counts::default(),
+            swarm,
+            faulty: true,
+            hosts: Vec::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            cut: BTreeSet::new(),
+            delays: BTreeMap::new(),
+        }
+    }
+
+    /// One more host.
+    pub fn add_host(&mut self, name: impl Into<String>, clock: Clock) -> HostId {
+        self.hosts.push(Host { name: name.into(), clock, up: true, asleep: false, woke: None });
+        HostId(self.hosts.len() as u16 - 1)
+    }
+
+    /// A host.
+    pub fn host(&self, id: HostId) -> &Host {
+        &self.hosts[usize::from(id.0)]
+    }
+
+    pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {
+        &mut self.hosts[usize::from(id.0)]
+    }
+
+    /// Something will happen, `delay` from now. What is put in first at one moment happens first.
+    pub(crate) fn after(&mut self, delay: Micros, item: Item) {
+        self.at(self.now.saturating_add(delay), item);
+    }
+
+    pub(crate) fn at(&mut self, time: Micros, item: Item) {
+        self.sequence += 1;
+        self.queue.insert((time.max(self.now), self.sequence), item);
+    }
+
+    /// The next thing that happens, if it does before `limit`.
+    pub(crate) fn next(&mut self, limit: Micros) -> Option<Item> {
+        let entry = self.queue.first_entry()?;
+        if entry.key().0 > limit {
+            return None;
+        }
+        let ((time, _), item) = entry.remove_entry();
+        self.now = time;
+        Some(item)
+    }
+
+    /// Whether a fault is planned: only while faults are on and its kind is.
+    pub fn draws(&mut self, kind: Fault, per_mille: u64) -> bool {
+        if !self.faulty || !self.swarm.enabled(kind) {
+            return false;
+        }
+        let chance = (per_mille * self.swarm.eagerness / 100).max(1);
+        self.choices.chance(chance)
+    }
+
+    /// Whether a fault happens now.
+    pub fn fault(&mut self, kind: Fault, per_mille: u64) -> bool {
+        let hit = self.draws(kind, per_mille);
+        if hit {
+            self.count(kind);
+        }
+        hit
+    }
+
+    /// A fault was injected.
+    pub fn count(&mut self, kind: Fault) {
+        self.counts.add(kind);
+        let now = self.now;
+        self.trace.note(now, || format!("fault: {kind}"));
+    }
+
+    /// Nothing reaches `to` from `from` any more.
+    pub fn cut(&mut self, from: HostId, to: HostId) {
+        self.cut.insert((from, to));
+    }
+
+    /// It does again.
+    pub fn mend(&mut self, from: HostId, to: HostId) {
+        self.cut.remove(&(from, to));
+    }
+
+    /// Every way is open again.
+    pub fn mend_all(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Whether packets travel from one host to another. A sleeping host neither sends nor answers.
+    pub fn reaches(&self, from: HostId, to: HostId) -> bool {
+        let (from_host, to_host) = (self.host(from), self.host(to));
+        let awake = from_host.up && to_host.up && !from_host.asleep && !to_host.asleep;
+        awake && (from == to || !self.cut.contains(&(from, to)))
+    }
+
+    /// How long a packet travels.
+    pub fn travel(&mut self, from: HostId, to: HostId) -> Micros {
+        if from == to {
+            return self.choices.between(10, 60);
+        }
+        let key = (from.min(to), from.max(to));
+        let base = match self.delays.get(&key) {
+            Some(base) => *base,
+            None => {
+                let base = self.choices.scaled(100, 8 * MILLI);
+                self.delays.insert(key, base);
+                base
+            }
+        };
+        base + self.choices.below(base / 2 + 1)
+    }
+
+    /// How long a runtime takes from a fact to the machine's door.
+    pub fn lag(&mut self) -> Micros {
+        self.choices.between(1, 80)
+    }
+}

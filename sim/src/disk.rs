@@ -1,0 +1,215 @@
+//! A disk in memory: the users' files and the attempts' folders of every host, with real bytes and real hashes.
+
+mod tree;
+
+use crate::clock::{MILLI, Micros, SECOND};
+use crate::context::{Context, HostId, Item, ProcId};
+use crate::fault::Fault;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+pub(crate) use tree::{FOLDER, Files, Node, file};
+use tree::{SourceTree, TargetTree};
+use xxnet_core::disk::{
+    DiskAction, DiskDone, DiskEvent, DiskRequest, FileError, FileErrorKind, Source, Target,
+};
+use xxnet_core::{Event, FolderId, TreeId};
+
+/// An attempt's folder.
+#[derive(Debug)]
+struct Folder {
+    owner: ProcId,
+    files: Files,
+    /// What arrived as `.`, to tell what the task has changed.
+    arrived: Files,
+}
+
+#[derive(Debug)]
+enum Tree {
+    Source(SourceTree),
+    Target(TargetTree, Target),
+}
+
+/// All disks of the world.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    users: BTreeMap<(HostId, Vec<u8>), Files>,
+    folders: BTreeMap<(HostId, FolderId), Folder>,
+    trees: BTreeMap<(ProcId, TreeId), Tree>,
+}
+
+impl Disk {
+    /// Takes a request; it is carried out later.
+    pub(crate) fn act(&mut self, ctx: &mut Context, proc: ProcId, action: DiskAction) {
+        let mut delay: Micros = ctx.choices.between(20, 2 * MILLI);
+        if ctx.fault(Fault::SlowDisk, 30) {
+            delay += ctx.choices.scaled(100 * MILLI, 4 * SECOND);
+        }
+        ctx.after(delay, Item::Disk(proc, action));
+    }
+
+    /// Carries a request out and tells its machine.
+    pub(crate) fn proceed(&mut self, ctx: &mut Context, proc: ProcId, host: HostId, action: DiskAction) {
+        let result = self.perform(ctx, proc, host, action.request);
+        let lag = ctx.lag();
+        ctx.after(lag, Item::Deliver(proc, Event::Disk(DiskEvent { op: action.op, result })));
+    }
+
+    fn perform(
+        &mut self,
+        ctx: &mut Context,
+        proc: ProcId,
+        host: HostId,
+        request: DiskRequest,
+    ) -> Result<DiskDone, FileError> {
+        match request {
+            DiskRequest::MakeFolder { folder } => {
+                let entry = Folder { owner: proc, files: tree::empty_folder(), arrived: Files::new() };
+                let before = self.folders.insert((host, folder), entry);
+                assert!(before.is_none(), "{folder:?} is made twice");
+                Ok(DiskDone::Nothing)
+            }
+            DiskRequest::RemoveFolder { folder } => {
+                self.folders.remove(&(host, folder));
+                Ok(DiskDone::Nothing)
+            }
+            DiskRequest::OpenSource { tree, source } => self.open_source(ctx, proc, host, tree, source),
+            DiskRequest::ReadBlock { tree, index } => match self.trees.get(&(proc, tree)) {
+                Some(Tree::Source(source)) => source.block(index),
+                Some(Tree::Target(..)) | None => panic!("{tree}: a read of no open source"),
+            },
+            DiskRequest::ReadRoot { tree } => match self.trees.get(&(proc, tree)) {
+                Some(Tree::Source(source)) => source.root(),
+                Some(Tree::Target(..)) | None => panic!("{tree}: a root of no open source"),
+            },
+            DiskRequest::OpenTarget { tree, target, stream_len, manifest_len } => {
+                if ctx.fault(Fault::NoSpaceBefore, 30) {
+                    return Err(FileError::new(FileErrorKind::NoSpace, "target"));
+                }
+                if let Target::Work { folder, .. } = &target {
+                    assert!(self.folders.contains_key(&(host, *folder)), "{folder:?} is not there");
+                }
+                let entry = Tree::Target(TargetTree::new(stream_len, manifest_len), target);
+                let before = self.trees.insert((proc, tree), entry);
+                assert!(before.is_none(), "{tree} is opened twice");
+                Ok(DiskDone::Nothing)
+            }
+            DiskRequest::WriteBlock { tree, index, data, hash } => match self.trees.get_mut(&(proc, tree)) {
+                Some(Tree::Target(..)) if ctx.fault(Fault::NoSpaceDuring, 20) => {
+                    Err(FileError::new(FileErrorKind::NoSpace, "block"))
+                }
+                Some(Tree::Target(target, _)) => target.write(index, &data, hash),
+                Some(Tree::Source(_)) | None => panic!("{tree}: a write to no open target"),
+            },
+            DiskRequest::Commit { tree, root } => self.commit(proc, host, tree, root),
+            DiskRequest::CloseTree { tree } => {
+                self.trees.remove(&(proc, tree));
+                Ok(DiskDone::Nothing)
+            }
+        }
+    }
+
+    fn open_source(
+        &mut self,
+        ctx: &mut Context,
+        proc: ProcId,
+        host: HostId,
+        tree: TreeId,
+        source: Source,
+    ) -> Result<DiskDone, FileError> {
+        let missing = |name: &[u8]| FileError::new(FileErrorKind::NotFound, String::from_utf8_lossy(name));
+        let files = match &source {
+            Source::Path { path } => {
+                self.users.get(&(host, path.clone())).cloned().ok_or_else(|| missing(path))?
+            }
+            Source::Output { folder, name } => {
+                let folder = self.folders.get(&(host, *folder)).ok_or_else(|| missing(name))?;
+                tree::below(&folder.files, name).ok_or_else(|| missing(name))?
+            }
+            Source::Changes { folder } => {
+                let folder = self.folders.get(&(host, *folder)).ok_or_else(|| missing(b"."))?;
+                tree::changes(&folder.arrived, &folder.files)
+            }
+        };
+        if ctx.fault(Fault::Unreadable, 30) {
+            return Err(FileError::new(FileErrorKind::PermissionDenied, "source"));
+        }
+        let mut entry = SourceTree::new(&files)?;
+        if ctx.fault(Fault::Changed, 30) {
+            entry.changes_at = Some(ctx.choices.below(entry.blocks()));
+        }
+        let (stream_len, manifest_len, stamp) = entry.lengths();
+        let before = self.trees.insert((proc, tree), Tree::Source(entry));
+        assert!(before.is_none(), "{tree} is opened twice");
+        Ok(DiskDone::Opened { stream_len, manifest_len, stamp })
+    }
+
+    fn commit(
+        &mut self,
+        proc: ProcId,
+        host: HostId,
+        tree: TreeId,
+        root: xxnet_core::disk::Hash,
+    ) -> Result<DiskDone, FileError> {
+        let Some(Tree::Target(entry, target)) = self.trees.get_mut(&(proc, tree)) else {
+            panic!("{tree}: a commit of no open target");
+        };
+        let files = entry.finish(root)?;
+        match target {
+            Target::Work { folder, name } => {
+                let Some(folder) = self.folders.get_mut(&(host, *folder)) else {
+                    return Err(FileError::new(FileErrorKind::NotFound, "work folder"));
+                };
+                tree::place(&mut folder.files, name, &files);
+                if name == b"." {
+                    folder.arrived = folder.files.clone();
+                }
+            }
+            Target::Path { path } => {
+                self.users.insert((host, path.clone()), files);
+            }
+            Target::Merge { path, .. } => {
+                let here = self.users.entry((host, path.clone())).or_default();
+                tree::merge(here, &files);
+            }
+        }
+        Ok(DiskDone::Nothing)
+    }
+
+    /// A file of a user's.
+    pub(crate) fn put(&mut self, host: HostId, path: &[u8], files: Files) {
+        self.users.insert((host, path.to_vec()), files);
+    }
+
+    /// What stands under a user's path.
+    pub(crate) fn at(&self, host: HostId, path: &[u8]) -> Option<&Files> {
+        self.users.get(&(host, path.to_vec()))
+    }
+
+    /// A command reads a file.
+    pub(crate) fn read(&self, host: HostId, folder: FolderId, name: &[u8]) -> Option<Bytes> {
+        match self.folders.get(&(host, folder))?.files.get(name)? {
+            Node::File { bytes, .. } => Some(bytes.clone()),
+            Node::Folder { .. } | Node::Link(_) | Node::Deleted => None,
+        }
+    }
+
+    /// A command writes a file.
+    pub(crate) fn write(&mut self, host: HostId, folder: FolderId, name: &[u8], bytes: Bytes) {
+        if let Some(folder) = self.folders.get_mut(&(host, folder)) {
+            tree::place(&mut folder.files, name, &tree::file(bytes));
+        }
+    }
+
+    /// A process begins: what earlier ones left on its host is swept, and what they had open is gone.
+    pub(crate) fn sweep(&mut self, host: HostId, gone: impl Fn(ProcId) -> bool) {
+        self.folders.retain(|(at, _), folder| *at != host || !gone(folder.owner));
+        self.trees.retain(|(proc, _), _| !gone(*proc));
+    }
+
+    /// Folders and open trees of a process.
+    pub(crate) fn held_by(&self, proc: ProcId) -> (usize, usize) {
+        let folders = self.folders.values().filter(|folder| folder.owner == proc).count();
+        let trees = self.trees.keys().filter(|(owner, _)| *owner == proc).count();
+        (folders, trees)
+    }
+}

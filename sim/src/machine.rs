@@ -1,0 +1,158 @@
+//! The very machines that a daemon runs, behind one door, so that a world can hold all of them.
+
+use core::fmt::Debug;
+use xxnet_core::client::{ClientCommand, ClientNotice};
+use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
+use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
+use xxnet_core::registry::{RegistryCommand, RegistryNotice};
+use xxnet_core::{Action, Actions, Event, Instant, Machine};
+
+/// What any machine of the world is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// An executor.
+    Executor(ExecutorCommand),
+    /// A registry.
+    Registry(RegistryCommand),
+    /// A client.
+    Client(ClientCommand),
+    /// Connections alone.
+    Connections(ConnectionCommand),
+}
+
+/// What any machine of the world tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An executor.
+    Executor(ExecutorNotice),
+    /// A registry.
+    Registry(RegistryNotice),
+    /// A client.
+    Client(ClientNotice),
+    /// Connections alone.
+    Connections(ConnectionNotice),
+}
+
+/// A machine whose commands and notices the world knows.
+pub trait Known: Machine {
+    /// The world's command as the machine's own; `None` if it is for another machine.
+    fn command(command: Command) -> Option<Self::Command>;
+    /// The machine's notice as the world's.
+    fn notice(notice: Self::Notice) -> Notice;
+    /// Everything that it holds, for leak checks; all zero once it has stopped.
+    fn census(&self) -> Vec<usize>;
+}
+
+/// Any machine of the world.
+pub trait Brain: Debug {
+    /// As [`Machine::handle`].
+    fn handle(&mut self, now: Instant, event: Event<Command>, actions: &mut Vec<Action<Notice>>);
+    /// As [`Machine::deadline`].
+    fn deadline(&self) -> Option<Instant>;
+    /// As [`Machine::check_invariants`].
+    fn check_invariants(&self);
+    /// As [`Known::census`].
+    fn census(&self) -> Vec<usize>;
+}
+
+/// A machine and the sink that it fills.
+#[derive(Debug)]
+pub struct Adapter<M: Machine> {
+    machine: M,
+    actions: Actions<M::Notice>,
+}
+
+impl<M: Machine> Adapter<M> {
+    /// Wraps a machine.
+    pub fn new(machine: M) -> Self {
+        Self { machine, actions: Actions::new() }
+    }
+}
+
+impl<M: Known + Debug> Brain for Adapter<M>
+where
+    M::Notice: Debug,
+{
+    fn handle(&mut self, now: Instant, event: Event<Command>, actions: &mut Vec<Action<Notice>>) {
+        let event = match event {
+            Event::Tick => Event::Tick,
+            Event::Net(event) => Event::Net(event),
+            Event::Disk(event) => Event::Disk(event),
+            Event::Process(event) => Event::Process(event),
+            Event::Command(command) => match M::command(command) {
+                Some(command) => Event::Command(command),
+                None => return,
+            },
+        };
+        self.machine.handle(now, event, &mut self.actions);
+        actions.extend(self.actions.drain().map(|action| match action {
+            Action::Net(action) => Action::Net(action),
+            Action::Disk(action) => Action::Disk(action),
+            Action::Process(action) => Action::Process(action),
+            Action::Notify(notice) => Action::Notify(M::notice(notice)),
+        }));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.machine.deadline()
+    }
+
+    fn check_invariants(&self) {
+        self.machine.check_invariants();
+    }
+
+    fn census(&self) -> Vec<usize> {
+        M::census(&self.machine)
+    }
+}
+
+impl Known for xxnet_core::executor::Executor {
+    fn command(command: Command) -> Option<ExecutorCommand> {
+        match command {
+            Command::Executor(command) => Some(command),
+            Command::Registry(_) | Command::Client(_) | Command::Connections(_) => None,
+        }
+    }
+
+    fn notice(notice: ExecutorNotice) -> Notice {
+        Notice::Executor(notice)
+    }
+
+    fn census(&self) -> Vec<usize> {
+        Self::census(self).to_vec()
+    }
+}
+
+impl Known for xxnet_core::registry::Registry {
+    fn command(command: Command) -> Option<RegistryCommand> {
+        match command {
+            Command::Registry(command) => Some(command),
+            Command::Executor(_) | Command::Client(_) | Command::Connections(_) => None,
+        }
+    }
+
+    fn notice(notice: RegistryNotice) -> Notice {
+        Notice::Registry(notice)
+    }
+
+    fn census(&self) -> Vec<usize> {
+        Self::census(self).to_vec()
+    }
+}
+
+impl Known for Connections {
+    fn command(command: Command) -> Option<ConnectionCommand> {
+        match command {
+            Command::Connections(command) => Some(command),
+            Command::Executor(_) | Command::Registry(_) | Command::Client(_) => None,
+        }
+    }
+
+    fn notice(notice: ConnectionNotice) -> Notice {
+        Notice::Connections(notice)
+    }
+
+    fn census(&self) -> Vec<usize> {
+        self.manager().census().to_vec()
+    }
+}

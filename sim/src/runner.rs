@@ -1,0 +1,96 @@
+//! Many seeds, on some threads; or one seed with its trace.
+
+use crate::cluster::{self, Report};
+use crate::failure::{self, Failure};
+use crate::mesh::Mesh;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+
+/// What came of one seed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What broke, if anything.
+    pub result: Result<(), Failure>,
+    /// What the run did.
+    pub report: Report,
+    /// The readable trace, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+/// Runs one seed.
+pub fn run_one(seed: u64, trace: bool) -> Outcome {
+    // One seed in four is about connections alone.
+    if seed % 4 == 3 {
+        let mut mesh = Mesh::draw(seed, trace);
+        let result = failure::guard(|| mesh.live());
+        let (report, trace) = mesh.report();
+        return Outcome { seed, result, report, trace };
+    }
+    let (result, report, trace) = cluster::run_seed(seed, trace);
+    Outcome { seed, result, report, trace }
+}
+
+/// What came of many seeds.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// What they did together; its hash combines theirs, whatever order they ended in.
+    pub total: Report,
+    /// Those that failed, by seed.
+    pub failures: Vec<(u64, Failure)>,
+}
+
+impl Summary {
+    fn add(&mut self, outcome: Outcome) {
+        let Outcome { seed, result, report, .. } = outcome;
+        self.seeds += 1;
+        let total = &mut self.total;
+        total.faults.merge(&report.faults);
+        total.tasks += report.tasks;
+        total.runs += report.runs;
+        total.files += report.files;
+        total.connections += report.connections;
+        total.packs += report.packs;
+        total.simulated += report.simulated;
+        total.events += report.events;
+        total.endings.iter_mut().zip(report.endings).for_each(|(mine, theirs)| *mine += theirs);
+        total.hash ^= report.hash.rotate_left((seed % 64) as u32);
+        if let Err(failure) = result {
+            self.failures.push((seed, failure));
+        }
+    }
+}
+
+/// Runs the seeds `start .. start + count` on `jobs` threads; stops early after `most_failures` failures.
+pub fn run_many(start: u64, count: u64, jobs: usize, most_failures: u64) -> Summary {
+    let next = AtomicU64::new(start);
+    let enough = AtomicBool::new(false);
+    let (sender, receiver) = mpsc::channel();
+    let mut summary = Summary::default();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let sender = sender.clone();
+            let (next, enough) = (&next, &enough);
+            scope.spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= start + count || sender.send(run_one(seed, false)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for outcome in receiver {
+            summary.add(outcome);
+            if summary.failures.len() as u64 >= most_failures {
+                enough.store(true, Ordering::Relaxed);
+            }
+        }
+    });
+    summary.failures.sort_by_key(|(seed, _)| *seed);
+    summary
+}

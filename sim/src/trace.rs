@@ -1,0 +1,268 @@
+//! The trace: a rolling hash over every event and action in order, and the readable lines for one run.
+//!
+//! Two runs of one seed have the same hash, in two processes, in debug and in release (ledger X1).
+
+use bytes::Bytes;
+use core::fmt::{self, Write as _};
+use xxnet_core::disk::{DiskAction, DiskDone, DiskEvent, DiskRequest};
+use xxnet_core::net::{NetAction, NetEvent};
+use xxnet_core::process::{ProcessAction, ProcessEvent};
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// A rolling FNV-1a, eight bytes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rolling(u64);
+
+impl Default for Rolling {
+    fn default() -> Self {
+        Self(OFFSET)
+    }
+}
+
+impl Rolling {
+    /// The hash so far.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
+    /// Mixes a number in.
+    pub fn number(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(PRIME);
+        self.0 ^= self.0 >> 29;
+    }
+
+    /// Mixes bytes in.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            self.number(u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+        }
+        chunks.remainder().iter().for_each(|byte| self.number(u64::from(*byte)));
+    }
+
+    /// Mixes in what a value's `Debug` writes.
+    pub fn debug(&mut self, value: &dyn fmt::Debug) {
+        // Writing into a hash cannot fail.
+        let _ = write!(self, "{value:?}");
+    }
+}
+
+impl fmt::Write for Rolling {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(PRIME));
+        Ok(())
+    }
+}
+
+/// The trace of one run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    hash: Rolling,
+    /// Whether lines are kept.
+    keep: bool,
+    lines: Vec<String>,
+}
+
+impl Trace {
+    /// With readable lines, or with the hash alone.
+    pub fn new(keep: bool) -> Self {
+        Self { hash: Rolling::default(), keep, lines: Vec::new() }
+    }
+
+    /// The hash of everything so far.
+    pub fn hash(&self) -> u64 {
+        self.hash.value()
+    }
+
+    /// The readable lines, taken.
+    pub fn take_lines(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.lines)
+    }
+
+    /// One thing that happened to `who` at `now`.
+    pub fn record(&mut self, now: u64, who: u64, name: &str, what: &dyn Entry) {
+        self.hash.number(now);
+        self.hash.number(who);
+        what.mix(&mut self.hash);
+        if self.keep {
+            let mut line = format!("{:>4}.{:06} {name:<12} ", now / 1_000_000, now % 1_000_000);
+            what.write(&mut line);
+            self.lines.push(line);
+        }
+    }
+
+    /// A remark, for readers only.
+    pub fn note(&mut self, now: u64, text: impl FnOnce() -> String) {
+        if self.keep {
+            self.lines.push(format!("{:>4}.{:06} -- {}", now / 1_000_000, now % 1_000_000, text()));
+        }
+    }
+}
+
+/// What a trace can hold.
+pub trait Entry {
+    /// Into the hash, whole.
+    fn mix(&self, hash: &mut Rolling);
+    /// As people read it, long data cut.
+    fn write(&self, line: &mut String);
+}
+
+/// Mixes data that came in pieces, so that the pieces count too.
+fn mix_pieces(hash: &mut Rolling, pieces: &[Bytes]) {
+    hash.number(pieces.len() as u64);
+    pieces.iter().for_each(|piece| hash.bytes(piece));
+}
+
+fn cut(text: &mut String, value: &dyn fmt::Debug) {
+    // A line tells what happened; the bytes themselves are in the hash.
+    let _ = write!(text, "{value:?}");
+    if text.len() > 400 {
+        let mut end = 400;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+impl Entry for NetAction {
+    fn mix(&self, hash: &mut Rolling) {
+        match self {
+            Self::Send { link, buffers } => {
+                hash.number(1);
+                hash.number(link.0);
+                mix_pieces(hash, buffers);
+            }
+            Self::Recv { link, max } => {
+                hash.number(2);
+                hash.number(link.0);
+                hash.number(*max as u64);
+            }
+            other => hash.debug(other),
+        }
+    }
+
+    fn write(&self, line: &mut String) {
+        match self {
+            Self::Send { link, buffers } => {
+                let _ = write!(line, "> Send {link} {} B", buffers.iter().map(Bytes::len).sum::<usize>());
+            }
+            other => {
+                let _ = write!(line, "> {other:?}");
+            }
+        }
+    }
+}
+
+impl Entry for NetEvent {
+    fn mix(&self, hash: &mut Rolling) {
+        match self {
+            Self::Received { link, data } => {
+                hash.number(3);
+                hash.number(link.0);
+                hash.bytes(data);
+            }
+            Self::Sent { link } => {
+                hash.number(4);
+                hash.number(link.0);
+            }
+            other => hash.debug(other),
+        }
+    }
+
+    fn write(&self, line: &mut String) {
+        match self {
+            Self::Received { link, data } => {
+                let _ = write!(line, "< Received {link} {} B", data.len());
+            }
+            other => {
+                let _ = write!(line, "< {other:?}");
+            }
+        }
+    }
+}
+
+impl Entry for DiskAction {
+    fn mix(&self, hash: &mut Rolling) {
+        if let DiskRequest::WriteBlock { tree, index, data, hash: block } = &self.request {
+            hash.number(self.op.0);
+            hash.number(tree.0);
+            hash.number(*index);
+            mix_pieces(hash, data);
+            hash.bytes(&block.0);
+        } else {
+            hash.debug(self);
+        }
+    }
+
+    fn write(&self, line: &mut String) {
+        if let DiskRequest::WriteBlock { tree, index, data, .. } = &self.request {
+            let len = data.iter().map(Bytes::len).sum::<usize>();
+            let _ = write!(line, "> {} WriteBlock {tree} {index} {len} B", self.op);
+        } else {
+            let _ = write!(line, "> {} {:?}", self.op, self.request);
+        }
+    }
+}
+
+impl Entry for DiskEvent {
+    fn mix(&self, hash: &mut Rolling) {
+        if let Ok(DiskDone::Block { data, hash: block }) = &self.result {
+            hash.number(self.op.0);
+            hash.bytes(data);
+            hash.bytes(&block.0);
+        } else {
+            hash.debug(self);
+        }
+    }
+
+    fn write(&self, line: &mut String) {
+        if let Ok(DiskDone::Block { data, .. }) = &self.result {
+            let _ = write!(line, "< {} Block {} B", self.op, data.len());
+        } else {
+            let _ = write!(line, "< {} {:?}", self.op, self.result);
+        }
+    }
+}
+
+impl Entry for ProcessAction {
+    fn mix(&self, hash: &mut Rolling) {
+        hash.debug(self);
+    }
+
+    fn write(&self, line: &mut String) {
+        line.push_str("> ");
+        cut(line, self);
+    }
+}
+
+impl Entry for ProcessEvent {
+    fn mix(&self, hash: &mut Rolling) {
+        hash.debug(self);
+    }
+
+    fn write(&self, line: &mut String) {
+        line.push_str("< ");
+        cut(line, self);
+    }
+}
+
+/// Anything else, by its `Debug`.
+#[derive(Debug)]
+pub struct Shown<'a, T: fmt::Debug>(pub &'a str, pub &'a T);
+
+impl<T: fmt::Debug> Entry for Shown<'_, T> {
+    fn mix(&self, hash: &mut Rolling) {
+        hash.debug(self.1);
+    }
+
+    fn write(&self, line: &mut String) {
+        line.push_str(self.0);
+        line.push(' ');
+        cut(line, self.1);
+    }
+}

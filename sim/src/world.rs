@@ -1,0 +1,403 @@
+//! The world: hosts, processes and the one queue of everything that will happen.
+//!
+//! It does what a runtime does at the machines' two doors: carries their actions out in order, brings completions back as
+//! events, calls a tick at the deadline. After every event the machine's own invariants are checked.
+
+use crate::clock::{MILLI, Micros};
+use crate::context::{Context, HostId, Item, ProcId};
+use crate::disk::Disk;
+use crate::failure::{self, Failure, FailureKind};
+use crate::fault::Fault;
+use crate::machine::{Brain, Command, Notice};
+use crate::net::Net;
+use crate::process::{Processes, RunItem};
+use crate::trace::Shown;
+use std::collections::{BTreeMap, VecDeque};
+use xxnet_core::{Action, Event, Instant};
+
+/// A process of the world: a machine and what its runtime remembers of it.
+#[derive(Debug)]
+struct Proc {
+    host: HostId,
+    name: String,
+    brain: Option<Box<dyn Brain>>,
+    /// Whether a supervisor holds its listening sockets and its commands (an executor).
+    supervised: bool,
+    frozen: bool,
+    /// What waits for its thaw.
+    stash: Vec<Item>,
+    deadline: Option<Instant>,
+    generation: u64,
+    /// Ticks in a row at one moment that changed nothing.
+    spins: u32,
+}
+
+/// What the scenario has to look at.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// Something that it planned is due.
+    Due(u32),
+    /// A machine has handled something; its notices, if any, wait in [`World::notices`].
+    Handled(ProcId),
+    /// Something inside the world went on.
+    Inside,
+}
+
+/// Everything that exists in one run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) ctx: Context,
+    pub(crate) net: Net,
+    pub(crate) disk: Disk,
+    pub(crate) processes: Processes,
+    /// What machines told their applications, in order.
+    pub(crate) notices: VecDeque<(ProcId, Notice)>,
+    procs: BTreeMap<ProcId, Proc>,
+    asleep: BTreeMap<HostId, Vec<Item>>,
+    last_proc: u32,
+    actions: Vec<Action<Notice>>,
+    /// Events that machines have handled.
+    pub(crate) handled: u64,
+}
+
+/// Ticks in a row at one moment before a machine counts as spinning.
+const MAX_SPINS: u32 = 50;
+
+impl World {
+    pub(crate) fn new(ctx: Context) -> Self {
+        Self {
+            ctx,
+            net: Net::default(),
+            disk: Disk::default(),
+            processes: Processes::default(),
+            notices: VecDeque::new(),
+            procs: BTreeMap::new(),
+            asleep: BTreeMap::new(),
+            last_proc: 0,
+            actions: Vec::new(),
+            handled: 0,
+        }
+    }
+
+    /// Starts a process. What dead ones left on its host's disk is swept, as a daemon does at its start.
+    pub(crate) fn start(
+        &mut self,
+        host: HostId,
+        name: impl Into<String>,
+        brain: Box<dyn Brain>,
+        supervised: bool,
+    ) -> ProcId {
+        self.last_proc += 1;
+        let id = ProcId(self.last_proc);
+        let procs = &self.procs;
+        self.disk.sweep(host, |owner| {
+            procs.get(&owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
+        });
+        let entry = Proc {
+            host,
+            name: name.into(),
+            brain: Some(brain),
+            supervised,
+            frozen: false,
+            stash: Vec::new(),
+            deadline: None,
+            generation: 0,
+            spins: 0,
+        };
+        self.procs.insert(id, entry);
+        id
+    }
+
+    /// The application asks a machine for something.
+    pub(crate) fn command(&mut self, proc: ProcId, delay: Micros, command: Command) {
+        self.ctx.after(delay, Item::Deliver(proc, Event::Command(command)));
+    }
+
+    /// The scenario wants to be called.
+    pub(crate) fn plan(&mut self, at: Micros, number: u32) {
+        self.ctx.at(at, Item::Scenario(number));
+    }
+
+    pub(crate) fn name(&self, proc: ProcId) -> &str {
+        self.procs.get(&proc).map_or("nobody", |proc| &proc.name)
+    }
+
+    pub(crate) fn host_of(&self, proc: ProcId) -> Option<HostId> {
+        self.procs.get(&proc).map(|proc| proc.host)
+    }
+
+    pub(crate) fn is_alive(&self, proc: ProcId) -> bool {
+        self.procs.get(&proc).is_some_and(|proc| proc.brain.is_some())
+    }
+
+    pub(crate) fn is_frozen(&self, proc: ProcId) -> bool {
+        self.procs.get(&proc).is_some_and(|proc| proc.frozen || self.ctx.host(proc.host).asleep)
+    }
+
+    /// What a machine holds, by its own count.
+    pub(crate) fn census(&self, proc: ProcId) -> Vec<usize> {
+        self.brain(proc).map_or_else(Vec::new, |brain| brain.census())
+    }
+
+    fn brain(&self, proc: ProcId) -> Option<&dyn Brain> {
+        self.procs.get(&proc)?.brain.as_deref()
+    }
+
+    /// When a machine wants its next tick.
+    pub(crate) fn deadline(&self, proc: ProcId) -> Option<Instant> {
+        self.brain(proc).and_then(|brain| brain.deadline())
+    }
+
+    /// A process is killed. Its kernel ends its streams; its supervisor, if it has one, kills its commands and then lets go
+    /// of its listening sockets.
+    pub(crate) fn kill(&mut self, id: ProcId) {
+        let Some(proc) = self.procs.get_mut(&id) else { return };
+        if proc.brain.take().is_none() {
+            return;
+        }
+        proc.stash.clear();
+        proc.frozen = false;
+        let supervised = proc.supervised;
+        self.net.process_died(&mut self.ctx, id);
+        if supervised {
+            self.processes.executor_died(&mut self.ctx, id);
+        } else {
+            self.net.close_listeners(&mut self.ctx, id);
+        }
+    }
+
+    /// A host loses its power, with everything on it but its disk.
+    pub(crate) fn power_off(&mut self, host: HostId) {
+        self.ctx.host_mut(host).up = false;
+        self.ctx.host_mut(host).asleep = false;
+        self.asleep.remove(&host);
+        let mut died = Vec::new();
+        for (id, proc) in self.procs.iter_mut().filter(|(_, proc)| proc.host == host) {
+            proc.brain = None;
+            proc.frozen = false;
+            proc.stash.clear();
+            died.push(*id);
+        }
+        self.net.host_died(host, &died);
+        self.processes.host_died(host);
+    }
+
+    pub(crate) fn power_on(&mut self, host: HostId) {
+        self.ctx.host_mut(host).up = true;
+    }
+
+    /// A process is stopped; its kernel, its supervisor and its commands go on.
+    pub(crate) fn freeze(&mut self, id: ProcId) {
+        if let Some(proc) = self.procs.get_mut(&id) {
+            proc.frozen = proc.brain.is_some();
+        }
+    }
+
+    /// It goes on, with everything that came meanwhile.
+    pub(crate) fn thaw(&mut self, id: ProcId) {
+        let Some(proc) = self.procs.get_mut(&id) else { return };
+        proc.frozen = false;
+        let mut stash = core::mem::take(&mut proc.stash);
+        // A runtime may look at its clock first, or at its sockets.
+        if self.ctx.choices.chance(500) {
+            stash.sort_by_key(|item| !matches!(item, Item::Deadline(..)));
+        }
+        stash.into_iter().for_each(|item| self.ctx.after(0, item));
+    }
+
+    /// A host falls asleep: nothing on it runs, its clock goes on.
+    pub(crate) fn sleep(&mut self, host: HostId) {
+        self.ctx.host_mut(host).asleep = true;
+    }
+
+    /// It wakes up.
+    pub(crate) fn wake(&mut self, host: HostId) {
+        let now = self.ctx.now;
+        let entry = self.ctx.host_mut(host);
+        if !entry.asleep {
+            return;
+        }
+        entry.asleep = false;
+        entry.woke = Some(now);
+        let stash = self.asleep.remove(&host).unwrap_or_default();
+        // The supervisor is a process of its own: it gets its turn before or after the executor.
+        let supervisor = self.ctx.choices.below(400 * MILLI);
+        for item in stash {
+            let delay = if matches!(item, Item::Run(_)) { supervisor } else { 0 };
+            self.ctx.after(delay, item);
+        }
+    }
+
+    /// Wakes, thaws and mends everything.
+    pub(crate) fn heal(&mut self) {
+        self.ctx.faulty = false;
+        self.ctx.mend_all();
+        self.net.heal();
+        let frozen: Vec<ProcId> = self.procs.iter().filter(|(_, p)| p.frozen).map(|(id, _)| *id).collect();
+        frozen.into_iter().for_each(|id| self.thaw(id));
+        let hosts: Vec<HostId> = (0..self.ctx.hosts.len()).map(|at| HostId(at as u16)).collect();
+        hosts.into_iter().for_each(|host| self.wake(host));
+    }
+
+    /// The next thing happens, if it does by `limit`.
+    pub(crate) fn step(&mut self, limit: Micros) -> Result<Option<Happening>, Failure> {
+        let Some(item) = self.ctx.next(limit) else { return Ok(None) };
+        if let Some(host) = self.host_of_item(&item)
+            && self.ctx.host(host).asleep
+        {
+            self.asleep.entry(host).or_default().push(item);
+            return Ok(Some(Happening::Inside));
+        }
+        match item {
+            Item::Deliver(proc, event) => self.deliver(proc, event),
+            Item::Deadline(proc, generation) => self.tick(proc, generation),
+            Item::Net(item) => {
+                self.net.proceed(&mut self.ctx, item);
+                Ok(Some(Happening::Inside))
+            }
+            Item::Disk(proc, action) => {
+                let host = self.host_of(proc).filter(|_| self.is_alive(proc));
+                if let Some(host) = host {
+                    failure::watch(self.name(proc), self.ctx.now);
+                    self.disk.proceed(&mut self.ctx, proc, host, action);
+                }
+                Ok(Some(Happening::Inside))
+            }
+            Item::Run(item) => {
+                self.processes.proceed(&mut self.ctx, &mut self.disk, item);
+                for proc in core::mem::take(&mut self.processes.released) {
+                    self.net.close_listeners(&mut self.ctx, proc);
+                }
+                Ok(Some(Happening::Inside))
+            }
+            Item::Scenario(number) => Ok(Some(Happening::Due(number))),
+        }
+    }
+
+    fn host_of_item(&self, item: &Item) -> Option<HostId> {
+        match item {
+            Item::Deliver(proc, _) | Item::Deadline(proc, _) | Item::Disk(proc, _) => self.host_of(*proc),
+            Item::Run(
+                RunItem::Start((proc, _))
+                | RunItem::Awake((proc, _))
+                | RunItem::Deadline((proc, _))
+                | RunItem::Reaped((proc, _))
+                | RunItem::Orphaned(proc)
+                | RunItem::Released(proc),
+            ) => self.host_of(*proc),
+            Item::Net(_) | Item::Scenario(_) => None,
+        }
+    }
+
+    fn deliver(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
+        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.brain.is_some()) else {
+            return Ok(Some(Happening::Inside));
+        };
+        if proc.frozen {
+            proc.stash.push(Item::Deliver(id, event));
+            return Ok(Some(Happening::Inside));
+        }
+        if let Event::Net(event) = &event
+            && !self.net.delivers(id, event)
+        {
+            return Ok(Some(Happening::Inside));
+        }
+        self.handle(id, event)
+    }
+
+    fn tick(&mut self, id: ProcId, generation: u64) -> Result<Option<Happening>, Failure> {
+        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.brain.is_some()) else {
+            return Ok(Some(Happening::Inside));
+        };
+        if proc.frozen {
+            proc.stash.push(Item::Deadline(id, generation));
+            return Ok(Some(Happening::Inside));
+        }
+        if proc.generation != generation {
+            return Ok(Some(Happening::Inside));
+        }
+        let before = proc.deadline.take();
+        let happening = self.handle(id, Event::Tick)?;
+        let Some(proc) = self.procs.get_mut(&id) else { return Ok(happening) };
+        proc.spins = if proc.deadline.is_some() && proc.deadline == before { proc.spins + 1 } else { 0 };
+        if proc.spins > MAX_SPINS {
+            let what = format!("its deadline stays at {before:?} however often it ticks");
+            return Err(self.failure(id, FailureKind::Liveness, "spin", what));
+        }
+        Ok(happening)
+    }
+
+    fn handle(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
+        let now = self.ctx.now;
+        let Some(proc) = self.procs.get_mut(&id) else { return Ok(None) };
+        let (host, name) = (proc.host, &proc.name);
+        let Some(brain) = proc.brain.as_mut() else { return Ok(None) };
+        failure::watch(name, now);
+        let (who, trace) = (u64::from(id.0), &mut self.ctx.trace);
+        match &event {
+            Event::Tick => trace.record(now, who, name, &Shown("<", &"Tick")),
+            Event::Net(event) => trace.record(now, who, name, event),
+            Event::Disk(event) => trace.record(now, who, name, event),
+            Event::Process(event) => trace.record(now, who, name, event),
+            Event::Command(command) => trace.record(now, who, name, &Shown("< command", command)),
+        }
+        let local = self.ctx.hosts[usize::from(host.0)].clock.local(now);
+        let mut actions = core::mem::take(&mut self.actions);
+        brain.handle(local, event, &mut actions);
+        self.handled += 1;
+        brain.check_invariants();
+        let deadline = brain.deadline();
+        if deadline != proc.deadline {
+            proc.deadline = deadline;
+            proc.generation += 1;
+            if let Some(deadline) = deadline {
+                let at = self.ctx.host(host).clock.global(deadline);
+                // One microsecond at the least: a machine that wants a tick at once gets it, and time goes on.
+                self.ctx.at(at.max(now + 1), Item::Deadline(id, proc.generation));
+            }
+        }
+        for action in actions.drain(..) {
+            self.act(id, host, action);
+        }
+        self.actions = actions;
+        if self.ctx.fault(Fault::SpuriousTick, 5) {
+            let delay = self.ctx.choices.below(100 * MILLI);
+            self.ctx.after(delay, Item::Deliver(id, Event::Tick));
+        }
+        Ok(Some(Happening::Handled(id)))
+    }
+
+    fn act(&mut self, id: ProcId, host: HostId, action: Action<Notice>) {
+        let (now, who) = (self.ctx.now, u64::from(id.0));
+        let name = self.procs.get(&id).map_or("", |proc| &proc.name);
+        match action {
+            Action::Net(action) => {
+                self.ctx.trace.record(now, who, name, &action);
+                self.net.act(&mut self.ctx, id, host, action);
+            }
+            Action::Disk(action) => {
+                self.ctx.trace.record(now, who, name, &action);
+                self.disk.act(&mut self.ctx, id, action);
+            }
+            Action::Process(action) => {
+                self.ctx.trace.record(now, who, name, &action);
+                self.processes.act(&mut self.ctx, &mut self.disk, id, host, action);
+            }
+            Action::Notify(notice) => {
+                self.ctx.trace.record(now, who, name, &Shown("!", &notice));
+                self.notices.push_back((id, notice));
+            }
+        }
+    }
+
+    /// A failure on a node, now.
+    pub(crate) fn failure(
+        &self,
+        proc: ProcId,
+        kind: FailureKind,
+        oracle: &'static str,
+        what: impl Into<String>,
+    ) -> Failure {
+        Failure { kind, oracle, what: what.into(), node: self.name(proc).to_owned(), at: self.ctx.now }
+    }
+}
