@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use xxnet_core::disk::{BLOCK, Hash, Source, Target};
 use xxnet_core::manifest::{Entry, EntryKind, Manifest};
-use xxnet_core::{AttemptNumber, InstanceId, OpId, TaskId};
+use xxnet_core::{AttemptNumber, InstanceId, TaskId};
 
 mod changes;
 mod faults;
