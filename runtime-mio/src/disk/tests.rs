@@ -143,6 +143,10 @@ impl World {
         folder
     }
 
+    fn assert_nothing_left(&self) {
+        assert!(self.leftovers().is_empty(), "{:?}", self.leftovers());
+    }
+
     /// Names that transfers have left anywhere.
     fn leftovers(&self) -> Vec<PathBuf> {
         let mut left = Vec::new();

@@ -127,7 +127,7 @@ impl Link {
             return Deferred(false);
         }
         let wants_read = self.recv.is_some() && self.readable;
-        let wants_write = self.send.is_some() && self.writable;
+        let wants_write = self.send.is_some() && self.writable && self.doomed.is_none();
         if (wants_read || wants_write) && self.budget == 0 {
             return Deferred(true);
         }
@@ -135,7 +135,7 @@ impl Link {
         if wants_read {
             self.read(chunks, out);
         }
-        if wants_write && self.phase == Phase::Open && self.doomed.is_none() {
+        if wants_write && self.phase == Phase::Open {
             self.write(chunks, out);
         }
         if self.ending && self.recv.is_none() && self.send.is_none() {
@@ -192,13 +192,15 @@ impl Link {
                     return;
                 }
                 Err(error) => {
+                    // The last that the peer said may say why: it is heard first, by whoever asks for it.
                     let error = net_error(&error);
-                    if self.recv.is_none() {
-                        return self.die(error, out);
-                    }
                     self.doomed = Some(error);
                     (self.ending, self.readable) = (true, true);
-                    return self.read(chunks, out);
+                    return match self.recv {
+                        Some(_) => self.read(chunks, out),
+                        None if self.unread() == 0 => self.die(error, out),
+                        None => {}
+                    };
                 }
             }
         }
@@ -216,15 +218,20 @@ impl Link {
 
     /// A link that nobody reads from or writes to can still be seen to be dead, once nothing is left to be read.
     fn notice_reset(&mut self, out: &mut VecDeque<NetEvent>) {
-        let mut unread: libc::c_int = 0;
-        // SAFETY: the descriptor is open, and FIONREAD writes one int.
-        let failed = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::FIONREAD, &raw mut unread) } != 0;
-        if failed || unread > 0 {
+        if self.unread() > 0 {
             return;
         }
         if let Ok(Some(error)) = self.socket.take_error() {
             self.die(net_error(&error), out);
         }
+    }
+
+    /// Bytes that have come and nobody has asked for.
+    fn unread(&self) -> libc::c_int {
+        let mut unread = 0;
+        // SAFETY: the descriptor is open, and FIONREAD writes one int.
+        let failed = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::FIONREAD, &raw mut unread) } != 0;
+        if failed { 0 } else { unread }
     }
 
     fn die(&mut self, error: NetError, out: &mut VecDeque<NetEvent>) {

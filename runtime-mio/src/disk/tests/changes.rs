@@ -41,7 +41,7 @@ impl Trip {
     fn back(&self) {
         let path = bytes_of(&self.here(""));
         self.world.receive(Target::Merge { path, shipped: self.shipped }, &self.changes()).unwrap();
-        assert_eq!(self.world.leftovers(), [PathBuf::new(); 0]);
+        self.world.assert_nothing_left();
     }
 
     fn names(&self) -> Vec<String> {

@@ -41,7 +41,7 @@ fn f7_size_and_root_must_match() {
     other_root.root.0[0] ^= 1;
     assert_eq!(kind(world.receive(world.target("out"), &other_root)), FileErrorKind::Mismatch);
 
-    let mut short = stream.clone();
+    let mut short = stream;
     let (data, _) = short.blocks.pop().unwrap();
     assert_eq!(kind(world.receive(world.target("out"), &short)), FileErrorKind::Mismatch);
     let cut = data.slice(..data.len() - 1);
@@ -54,7 +54,7 @@ fn f7_size_and_root_must_match() {
     let lying = stream_of(&manifest, &noise(11));
     assert_eq!(kind(world.receive(world.target("out"), &lying)), FileErrorKind::BadManifest);
     assert_eq!(fs::read(world.path("out")).unwrap(), b"as it was");
-    assert_eq!(world.leftovers(), [PathBuf::new(); 0]);
+    world.assert_nothing_left();
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn f8_no_space_is_said_before_the_first_byte() {
     let error = world.begin(world.target("out"), &stream).unwrap_err();
     assert_eq!(error.kind, FileErrorKind::NoSpace);
     assert!(error.name.ends_with("out"), "{error}");
-    assert_eq!(world.leftovers(), [PathBuf::new(); 0]);
+    world.assert_nothing_left();
 }
 
 #[test]
@@ -178,30 +178,21 @@ fn f9_a_target_that_cannot_be_written_is_named() {
 
 #[test]
 fn f9_a_source_that_changes_during_the_transfer() {
-    let change: [(&str, fn(&Path)); 5] = [
-        ("written", |path| {
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .and_then(|mut f| std::io::Write::write_all(&mut f, b"!"))
-                .unwrap()
-        }),
-        ("appended", |path| {
-            fs::File::options()
-                .append(true)
-                .open(path)
-                .and_then(|mut f| std::io::Write::write_all(&mut f, b"!"))
-                .unwrap()
-        }),
-        ("truncated", |path| fs::File::options().write(true).open(path).unwrap().set_len(10).unwrap()),
-        ("replaced", |path| {
+    fn write(options: &mut fs::OpenOptions, path: &Path) {
+        std::io::Write::write_all(&mut options.open(path).unwrap(), b"!").unwrap();
+    }
+    let changes: &[(&str, &dyn Fn(&Path))] = &[
+        ("written", &|path| write(fs::File::options().write(true), path)),
+        ("appended", &|path| write(fs::File::options().append(true), path)),
+        ("truncated", &|path| fs::File::options().write(true).open(path).unwrap().set_len(10).unwrap()),
+        ("replaced", &|path| {
             let other = path.with_extension("other");
             fs::write(&other, noise(3 << 20)).unwrap();
             fs::rename(&other, path).unwrap();
         }),
-        ("removed", |path| fs::remove_file(path).unwrap()),
+        ("removed", &|path| fs::remove_file(path).unwrap()),
     ];
-    for (what, change) in change {
+    for (what, change) in changes {
         let world = World::new();
         let path = world.write("in/file", noise(3 << 20));
         // Before its first block is read, when nothing is open yet.
@@ -306,7 +297,7 @@ fn f12_a_manifest_that_leaves_the_tree_is_refused_and_leaves_nothing() {
         let error = world.receive(world.target("out"), &stream).unwrap_err();
         assert_eq!(error.kind, FileErrorKind::Escapes, "{entries:?}: {error}");
         assert!(!world.path("planted").exists() && !world.path("out").exists());
-        assert_eq!(world.leftovers(), [PathBuf::new(); 0]);
+        world.assert_nothing_left();
     }
     let garbage = stream_of(&noise(100), b"");
     assert_eq!(kind(world.receive(world.target("out"), &garbage)), FileErrorKind::BadManifest);
@@ -346,7 +337,7 @@ fn a_folder_and_a_file_in_each_others_way_change_nothing() {
     assert_eq!(kind(world.copy(world.source("file"), world.target("out"))), FileErrorKind::InTheWay);
     assert_eq!(kind(world.copy(world.source("folder"), world.target("taken"))), FileErrorKind::InTheWay);
     assert_eq!(fs::read(world.path("taken")).unwrap(), b"a file");
-    assert_eq!(world.leftovers(), [PathBuf::new(); 0]);
+    world.assert_nothing_left();
 }
 
 #[test]
@@ -360,7 +351,7 @@ fn a_disk_that_ends_in_the_middle_leaves_nothing() {
     let World { base, disk, next } = world;
     drop(disk);
     let disk = Shared { folders: Folders::new(None), trees: Mutex::default(), blocks: Blocks::default() };
-    assert_eq!(World { base, disk, next }.leftovers(), [PathBuf::new(); 0]);
+    World { base, disk, next }.assert_nothing_left();
 }
 
 #[test]

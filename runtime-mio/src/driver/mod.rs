@@ -319,3 +319,6 @@ fn no_processes(action: ProcessAction) -> Option<ProcessEvent> {
         | ProcessAction::CloseInput { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
