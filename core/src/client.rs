@@ -52,12 +52,8 @@ impl Client {
     /// A client that has asked nothing yet.
     pub fn new(config: Config) -> Self {
         let mut manager = ConnectionManager::new(&config);
-        let kind = ConnectionKind {
-            id: KindId::QUERY,
-            rule: LinkRule::Many,
-            role: Role::Dial,
-            allow_self: false,
-        };
+        let kind =
+            ConnectionKind { id: KindId::QUERY, rule: LinkRule::Many, role: Role::Dial, allow_self: false };
         let registered = manager.register(kind);
         debug_assert!(registered.is_ok(), "the only kind");
         Self {

@@ -17,6 +17,14 @@ const MAX_AMBIGUOUS: usize = 16;
 /// Bytes of a list at most: every peer takes packs of this size.
 const MAX_LIST: usize = (2 << 20) - (16 << 10);
 
+/// What a task's name means.
+enum Meant {
+    /// One task that has not ended.
+    Task(TaskId),
+    /// Nothing that could be forwarded; this is to be said.
+    Reply(Reply),
+}
+
 impl Registry {
     pub(super) fn asked(
         &mut self,
@@ -35,12 +43,12 @@ impl Registry {
             Question::Nodes => Some(self.nodes(now)),
             Question::Tasks => Some(self.tasks(now)),
             Question::Cancel(name) | Question::Why(name) => match self.meant(name) {
-                Ok(task) => {
+                Meant::Task(task) => {
                     let pending = Pending { asker: id, request, task, question };
                     self.forward(now, session, pending, out);
                     None
                 }
-                Err(reply) => Some(reply),
+                Meant::Reply(reply) => Some(reply),
             },
         };
         if let Some(reply) = reply {
@@ -49,18 +57,18 @@ impl Registry {
     }
 
     /// The one task of that name that has not ended, or what to say instead.
-    fn meant(&self, name: &TaskName) -> Result<TaskId, Reply> {
+    fn meant(&self, name: &TaskName) -> Meant {
         let mut found = self.queue.named(name, MAX_AMBIGUOUS);
         match (found.pop(), found.is_empty()) {
-            (None, _) => Err(Reply::NoSuchTask),
+            (None, _) => Meant::Reply(Reply::NoSuchTask),
             (Some(task), true) => match self.queue.task(task).map(|entry| entry.state) {
-                Some(State::Ended(how)) => Err(Reply::AlreadyEnded(task, how)),
-                Some(State::Waiting | State::Proposed { .. } | State::Taken { .. }) => Ok(task),
-                None => Err(Reply::NoSuchTask),
+                Some(State::Ended(how)) => Meant::Reply(Reply::AlreadyEnded(task, how)),
+                Some(State::Waiting | State::Proposed { .. } | State::Taken { .. }) => Meant::Task(task),
+                None => Meant::Reply(Reply::NoSuchTask),
             },
             (Some(task), false) => {
                 found.push(task);
-                Err(Reply::Ambiguous(found))
+                Meant::Reply(Reply::Ambiguous(found))
             }
         }
     }

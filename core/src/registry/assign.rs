@@ -47,8 +47,10 @@ impl Registry {
 
     /// The publisher's first task that anybody with room may get, and the best of those.
     fn match_one(&mut self, publisher: InstanceId) -> Option<(TaskId, InstanceId)> {
-        let Self { queue, capacity, pairs, .. } = self;
+        let Self { queue, capacity, pairs, looked, .. } = self;
+        *looked += 1;
         queue.heads(publisher).find_map(|(class, task)| {
+            *looked += 1;
             let admitted = |member| admits(pairs, class, publisher, member);
             let to = match class.placement {
                 Placement::Publisher => {

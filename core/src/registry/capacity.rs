@@ -19,7 +19,7 @@ pub(super) struct Capacity {
     over: BTreeSet<(i64, InstanceId)>,
     /// Counts proposals given: whoever was served longest ago goes first among equals.
     given: u64,
-    /// Candidates looked at so far: what the efficiency test measures.
+    /// Candidates looked at so far.
     examined: u64,
 }
 
@@ -252,7 +252,6 @@ impl Capacity {
     }
 
     /// Candidates looked at so far.
-    #[cfg(test)]
     pub(super) fn examined(&self) -> u64 {
         self.examined
     }

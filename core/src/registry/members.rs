@@ -341,7 +341,7 @@ mod tests {
     fn r1_more_than_the_bound_are_refused_and_known_ones_are_not() {
         let mut members = members();
         for n in 1..=4 {
-            assert_eq!(members.register(at(0), node(n), ConnectionId(1), registration("a")).is_full(), false);
+            assert!(!members.register(at(0), node(n), ConnectionId(1), registration("a")).is_full());
         }
         assert_eq!(members.register(at(0), node(5), ConnectionId(1), registration("a")), Joined::Full);
         assert!(!members.register(at(0), node(4), ConnectionId(1), registration("a")).is_full());

@@ -27,6 +27,8 @@ mod pairs;
 mod questions;
 mod queue;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 pub use notice::{RegistryCommand, RegistryNotice};
@@ -81,6 +83,8 @@ pub struct Registry {
     questions: Questions,
     /// Whose turn it was last among publishers with waiting tasks.
     turn: InstanceId,
+    /// Turns and classes looked at so far.
+    looked: u64,
     /// Something has changed that may allow a proposal.
     unsettled: bool,
     /// Publishers that were turned away for want of room, so that it is told once.
@@ -112,6 +116,7 @@ impl Registry {
             waits: Waits::default(),
             questions: Questions::new(limits.ask),
             turn: InstanceId::NONE,
+            looked: 0,
             unsettled: false,
             told_full: BTreeSet::new(),
             limits,
@@ -121,6 +126,12 @@ impl Registry {
     /// Links, listeners, look-ups and connections that exist, for leak checks.
     pub fn census(&self) -> [usize; 4] {
         self.manager.census()
+    }
+
+    /// Steps of matching taken so far: publishers, classes and candidates looked at. What would grow faster than the work if a
+    /// scheduler were slow.
+    pub fn effort(&self) -> u64 {
+        self.looked + self.capacity.examined()
     }
 
     // ---- commands ----
