@@ -3,6 +3,7 @@
 use super::errors::{Failure, Outcome, plain};
 use super::host;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long children get to shut down in order; the longest step is a kill and its reaping.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long they may take to start; a hundred times what it takes.
+const START: Duration = Duration::from_secs(10);
 
 /// Which child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,41 +162,72 @@ impl Children {
     /// Waits until a child logs `event`; `other` gets everything else.
     ///
     /// # Errors
-    /// It ends before, takes longer than ten seconds, or a signal asks us to end.
+    /// As [`wait_for_all`](Self::wait_for_all).
     pub(crate) fn wait_for(
         &mut self,
         child: ChildId,
         event: &str,
-        mut other: impl FnMut(&Self, &Heard),
+        other: impl FnMut(&Self, &Heard),
     ) -> Outcome<Map<String, Value>> {
-        let until = Instant::now() + Duration::from_secs(10);
+        let found = self.wait_for_all(&[child], event, other)?;
+        found.into_iter().next().ok_or_else(|| Failure::new("nothing was waited for"))
+    }
+
+    /// Waits until each of these has logged `event`, in whatever order; `other` gets everything else.
+    ///
+    /// # Errors
+    /// One ends before, all take longer than ten seconds, or a signal asks us to end.
+    pub(crate) fn wait_for_all(
+        &mut self,
+        wanted: &[ChildId],
+        event: &str,
+        mut other: impl FnMut(&Self, &Heard),
+    ) -> Outcome<Vec<Map<String, Value>>> {
+        let until = Instant::now() + START;
+        let mut found: BTreeMap<ChildId, Map<String, Value>> = BTreeMap::new();
         let mut last = String::new();
-        loop {
-            let name = self.name(child).to_owned();
+        while let Some(missing) = wanted.iter().find(|child| !found.contains_key(child)) {
             match self.next(until.saturating_duration_since(Instant::now())) {
-                Some(Heard::Line(id, line)) if id == child && text(&line, "event") == event => {
-                    return Ok(line);
+                Some(Heard::Line(id, line)) if wanted.contains(&id) && text(&line, "event") == event => {
+                    found.insert(id, line);
                 }
                 Some(Heard::Signal(signal, _)) => {
                     return Err(Failure::silent(super::run::signal_code(signal)));
                 }
-                Some(Heard::Gone(id, status)) if id == child => {
-                    let last = last.trim_start_matches("xxnet: ");
-                    return Err(Failure::new(match last {
-                        "" => format!("{name} has ended at once ({status})"),
+                Some(Heard::Gone(id, status)) if wanted.contains(&id) => {
+                    self.hear_last(id, &mut last);
+                    return Err(Failure::new(match last.trim_start_matches("xxnet: ") {
+                        "" => format!("{} has ended at once ({status})", self.name(id)),
                         last => last.to_owned(),
                     }));
                 }
                 Some(heard) => {
-                    if let Heard::Text(id, text) = &heard {
-                        if *id == child {
-                            last.clone_from(text);
-                        }
+                    if let Heard::Text(_, text) = &heard {
+                        last.clone_from(text);
                     }
                     other(self, &heard);
                 }
                 None => {
-                    return Err(Failure::new(format!("{name} has not said '{event}' within ten seconds")));
+                    let seconds = START.as_secs();
+                    let name = self.name(*missing);
+                    return Err(Failure::new(format!(
+                        "{name} has not said '{event}' within {seconds} seconds"
+                    )));
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// What a child that has ended said last: its end and its words come by different ways.
+    fn hear_last(&mut self, id: ChildId, last: &mut String) {
+        for reader in self.children[id.0].readers.drain(..) {
+            let _ = reader.join();
+        }
+        while let Some(heard) = self.next(Duration::ZERO) {
+            if let Heard::Text(from, text) = heard {
+                if from == id {
+                    *last = text;
                 }
             }
         }

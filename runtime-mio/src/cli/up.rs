@@ -61,9 +61,7 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
             ]),
         )?);
     }
-    for executor in &executors {
-        children.wait_for(*executor, "registered", |_, heard| shown.show(heard, level))?;
-    }
+    children.wait_for_all(&executors, "registered", |_, heard| shown.show(heard, level))?;
     greet(dialled, args.executors, slots)?;
     watch(&mut children, registry, &shown, level)
 }

@@ -112,10 +112,10 @@ fn start_cluster(
             ]),
         )?);
     }
-    for executor in executors {
-        let line =
-            children.wait_for(executor, "registered", |children, heard| story.hear(children, heard))?;
-        let (name, process) = (children.name(executor).to_owned(), children.process(executor));
+    let lines =
+        children.wait_for_all(&executors, "registered", |children, heard| story.hear(children, heard))?;
+    for (executor, line) in executors.iter().zip(lines) {
+        let (name, process) = (children.name(*executor), children.process(*executor));
         say(&format!("  {name:<10} {:<16} process {process}\n", text(&line, "address")))?;
     }
     Ok(registry)

@@ -65,7 +65,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ADDR", value_parser = args::advertised)]
     advertise: Option<Address>,
     /// The command and its arguments
-    #[arg(required = true, value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "CMD", trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
