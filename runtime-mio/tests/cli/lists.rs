@@ -36,7 +36,7 @@ fn t4_why_says_what_a_task_waits_for() {
     let mut first = Running::start(cluster.xxnet(["run", "--", "sh", "-c", "echo on; sleep 50"]));
     first.until_out("on");
     let mut second = Running::start(cluster.xxnet(["run", "--", "true"]));
-    second.until_err("all slots are taken");
+    second.until_err("waiting: ");
     let tasks = cluster.until_tasks(|tasks| tasks.iter().any(|task| task["state"] == "waiting"));
     let task =
         tasks.iter().find(|task| task["state"] == "waiting").unwrap()["task"].as_str().unwrap().to_owned();

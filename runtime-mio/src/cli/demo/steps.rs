@@ -25,6 +25,8 @@ pub(super) struct Story {
 /// Something to print.
 struct Line {
     at: SystemTime,
+    /// Which step, if it is one.
+    step: Option<Seen>,
     tone: Tone,
     text: String,
 }
@@ -33,7 +35,18 @@ struct Line {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Seen {
     Task(u64),
-    File(u64, String),
+    File(String, u64),
+}
+
+impl Seen {
+    /// Whether it can only happen after `earlier`.
+    fn follows(&self, earlier: &Self) -> bool {
+        match (earlier, self) {
+            (Self::Task(earlier), Self::Task(later)) => earlier < later,
+            (Self::File(file, earlier), Self::File(same, later)) => file == same && earlier < later,
+            (Self::Task(_), Self::File(..)) | (Self::File(..), Self::Task(_)) => false,
+        }
+    }
 }
 
 /// Between these lies where the time went.
@@ -77,6 +90,7 @@ impl Story {
             Heard::Line(child, line) => self.line(children.name(*child), line),
             Heard::Output(output) => self.waiting.push(Line {
                 at: SystemTime::now(),
+                step: None,
                 tone: Tone::Plain,
                 text: format!("            output    {output}"),
             }),
@@ -92,6 +106,10 @@ impl Story {
             }
             TASK_STEP => self.task_step(at, who, line),
             FILE_STEP => self.file_step(at, who, line),
+            // The registry hears of it before the publisher hears that it has.
+            "task-published" => {
+                self.moments.entry(Moment::Published).or_insert(at);
+            }
             "attempt-started" => self.mark(Moment::Started, at, who, "runs the command"),
             "attempt-finished" => self.mark(
                 Moment::Finished,
@@ -123,33 +141,39 @@ impl Story {
             _ => String::new(),
         };
         let text = format!("step {step:<3}  {who:<10} {}{with}", text(line, "what"));
-        self.waiting.push(Line { at, tone: Tone::Good, text });
+        self.waiting.push(Line { at, step: Some(Seen::Task(step)), tone: Tone::Good, text });
     }
 
     fn file_step(&mut self, at: SystemTime, who: &str, line: &Map<String, Value>) {
         let Some(step) = number(line, "step") else { return };
-        let file = text(line, "file").to_owned();
-        self.seen.insert(Seen::File(step, base(&file).to_owned()));
+        let file = file_name(text(line, "file")).to_owned();
+        let seen = Seen::File(file.clone(), step);
+        self.seen.insert(seen.clone());
         if step == 4 {
-            let moment = if base(&file) == RESULT { Moment::ResultHere } else { Moment::InputsHere };
+            let moment = if file == RESULT { Moment::ResultHere } else { Moment::InputsHere };
             self.moments.insert(moment, at);
         }
         let size = number(line, "bytes")
             .filter(|size| *size > 0)
             .map_or_else(String::new, |size| format!(", {}", bytes(size)));
-        let text = format!("file {step:<3}  {who:<10} {}  ({}{size})", text(line, "what"), base(&file));
-        self.waiting.push(Line { at, tone: Tone::Plain, text });
+        let text = format!("file {step:<3}  {who:<10} {}  ({file}{size})", text(line, "what"));
+        self.waiting.push(Line { at, step: Some(seen), tone: Tone::Plain, text });
     }
 
     fn mark(&mut self, moment: Moment, at: SystemTime, who: &str, what: &str) {
         self.moments.insert(moment, at);
-        self.waiting.push(Line { at, tone: Tone::Dim, text: format!("{:<9} {who:<10} {what}", "") });
+        self.waiting.push(Line {
+            at,
+            step: None,
+            tone: Tone::Dim,
+            text: format!("{:<9} {who:<10} {what}", ""),
+        });
     }
 
     /// Prints what is older than `settled`, in the order of its time.
     pub(super) fn tell(&mut self, settled: Duration, style: Style) -> Outcome {
         let until = SystemTime::now().checked_sub(settled).unwrap_or(SystemTime::UNIX_EPOCH);
-        self.waiting.sort_by_key(|line| line.at);
+        self.order();
         let count = self.waiting.partition_point(|line| line.at <= until);
         for line in self.waiting.drain(..count) {
             let since = line.at.duration_since(self.began).unwrap_or_default().as_secs_f64();
@@ -160,6 +184,19 @@ impl Story {
             ))?;
         }
         Ok(())
+    }
+
+    /// Sorts what waits. A daemon logs a step after it has happened, so a step that must come before another one happened
+    /// no later than that one was logged.
+    fn order(&mut self) {
+        let steps: Vec<(Seen, SystemTime)> =
+            self.waiting.iter().filter_map(|line| Some((line.step.clone()?, line.at))).collect();
+        for line in &mut self.waiting {
+            let Some(step) = &line.step else { continue };
+            let later = steps.iter().filter(|(other, _)| other.follows(step)).map(|(_, at)| *at);
+            line.at = later.fold(line.at, SystemTime::min);
+        }
+        self.waiting.sort_by(|a, b| (a.at, &a.step).cmp(&(b.at, &b.step)));
     }
 
     /// All children have ended: prints what is left.
@@ -175,12 +212,12 @@ impl Story {
         let files = FILES.iter().map(|(name, _)| *name).chain([RESULT]);
         let wanted = (1..=10)
             .map(Seen::Task)
-            .chain(files.flat_map(|name| (1..=4).map(move |step| Seen::File(step, name.to_owned()))));
+            .chain(files.flat_map(|name| (1..=4).map(move |step| Seen::File(name.to_owned(), step))));
         let missing: Vec<String> = wanted
             .filter(|step| !self.seen.contains(step))
             .map(|step| match step {
                 Seen::Task(step) => format!("step {step} of the task"),
-                Seen::File(step, file) => format!("step {step} of the file {file}"),
+                Seen::File(file, step) => format!("step {step} of the file {file}"),
             })
             .collect();
         (!missing.is_empty()).then(|| format!("no daemon told of {}", missing.join(", ")))
@@ -225,9 +262,9 @@ fn belongs(step: u64, publisher: bool) -> bool {
     }
 }
 
-/// The last part of a path.
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+/// The last part of a path; an executor names a result by its place among all results, and there is one.
+fn file_name(label: &str) -> &str {
+    if label == "output 1" { RESULT } else { label.rsplit('/').next().unwrap_or(label) }
 }
 
 #[cfg(test)]
@@ -267,5 +304,20 @@ mod tests {
         assert_eq!(story.missing().unwrap(), "no daemon told of step 3 of the file summer.txt");
         story.line("node-1", &told(FILE_STEP, json!({ "step": 3, "file": "summer.txt" })));
         assert_eq!(story.missing(), None);
+    }
+
+    #[test]
+    fn a_step_is_never_told_after_one_that_follows_it() {
+        let mut story = Story::new();
+        for (step, micros) in [(2, 5), (1, 7), (3, 6)] {
+            let mut line = told(TASK_STEP, json!({ "step": step }));
+            line.insert("time".into(), format!("2026-01-02T03:04:05.00000{micros}Z").into());
+            story.line(PUBLISHER, &line);
+        }
+        story.order();
+        let order: Vec<_> = story.waiting.iter().map(|line| line.step.clone().unwrap()).collect();
+        assert_eq!(order, [Seen::Task(1), Seen::Task(2), Seen::Task(3)]);
+        assert_eq!(story.waiting[0].at, story.waiting[1].at);
+        assert!(story.waiting[1].at < story.waiting[2].at);
     }
 }

@@ -38,8 +38,9 @@ impl Hint {
         }
         let shared = self.shared.get_or_insert_with(start);
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // One more reason does not start the moment anew.
-        let since = state.waiting.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        // A reason that takes another's place before that was said does not start the moment anew.
+        let unsaid = state.waiting.as_ref().filter(|(before, _)| !state.said.contains(before));
+        let since = unsaid.map_or_else(Instant::now, |(_, since)| *since);
         state.waiting = Some((text, since));
         shared.changed.notify_one();
     }

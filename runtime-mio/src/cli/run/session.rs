@@ -216,7 +216,7 @@ impl Session {
                     .to_owned()
             }
             WaitReason::NoFreeSlot => format!("waiting: all slots are taken{why}"),
-            WaitReason::Proposed(_) => format!("waiting for an executor to take the task{why}"),
+            WaitReason::Proposed(_) => format!("waiting: the task stands in line at an executor{why}"),
             WaitReason::AllAvoided => {
                 format!("waiting: every executor has died under this task or cannot reach this machine{why}")
             }
