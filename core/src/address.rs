@@ -40,7 +40,7 @@ impl Address {
     }
 
     /// What another host should dial, given that this address was advertised by a peer seen at `seen`: a wildcard, or a
-    /// loopback that arrived from elsewhere, gets the host that was seen (DESIGN: never advertised as wildcard).
+    /// loopback that arrived from elsewhere, gets the host that was seen.
     pub fn completed(&self, seen: IpAddr) -> Self {
         let replace = self.is_wildcard() || (self.is_loopback() && !seen.is_loopback());
         if replace { Self::Socket(SocketAddr::new(seen, self.port())) } else { self.clone() }

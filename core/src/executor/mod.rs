@@ -4,13 +4,13 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`registrations`] | one connection a registry, dialled for ever |
-//! | [`peers`] | task and file connections to other executors |
-//! | [`publisher`] | our tasks and who holds them: the lock server (PROTOCOL A1 to A10) |
-//! | [`worker`] | proposals, claims, the attempts that we hold |
-//! | [`fetch`] | files on their way to us: pending callbacks and their windows |
-//! | [`service`] | files that we serve |
-//! | [`probe`] | whether an executor whose link has ended is dead |
+//! | `registrations` | one connection a registry, dialled for ever |
+//! | `peers` | task and file connections to other executors |
+//! | `publisher` | our tasks and who holds them: the lock server (PROTOCOL A1 to A10) |
+//! | `worker` | proposals, claims, the attempts that we hold |
+//! | `fetch` | files on their way to us: pending callbacks and their windows |
+//! | `service` | files that we serve |
+//! | `probe` | whether an executor whose link has ended is dead |
 
 mod backoff;
 mod fetch;

@@ -44,7 +44,7 @@ impl PackType {
     pub const PONG: Self = Self(6);
     /// The sender ends the connection on purpose.
     pub const GOODBYE: Self = Self(7);
-    /// A [`Dict`](crate::pack::Dict) of a library user.
+    /// A [`Dict`] of a library user.
     pub const DICT: Self = Self(16);
     /// Raw bytes of a library user.
     pub const RAW: Self = Self(17);

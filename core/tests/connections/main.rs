@@ -2,4 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod lifecycle;
+mod listening;
+mod peer;
+mod rules;
+mod strangers;
 mod world;

@@ -1,6 +1,6 @@
 //! A tiny deterministic network between a few `Connections` machines, and raw peers that say whatever a test wants.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::connection::*;
@@ -36,7 +36,7 @@ pub fn dict(text: &str) -> Dict {
 pub struct End {
     actor: usize,
     link: LinkId,
-    other: usize,
+    pub other: usize,
     open: bool,
     /// Bytes on their way to this end.
     inbox: VecDeque<u8>,
@@ -424,6 +424,9 @@ impl World {
             NetAction::Dial { link, address } => self.dial(node, link, address),
             NetAction::Send { link, buffers } => {
                 let end = self.by_link[&(node, link)];
+                if self.ends[end].reset {
+                    return;
+                }
                 assert!(self.ends[end].open && !self.ends[end].sending, "a send on a closed or sending link");
                 assert!(!buffers.is_empty() && buffers.iter().all(|b| !b.is_empty()), "an empty send");
                 for bytes in buffers {
@@ -438,12 +441,19 @@ impl World {
             }
             NetAction::Recv { link, max } => {
                 let end = self.by_link[&(node, link)];
+                // Of a link that has just been reset, the machine has yet to hear.
+                if self.ends[end].reset {
+                    return;
+                }
                 assert!(max > 0 && self.ends[end].open, "recv on a closed link");
                 assert_eq!(self.ends[end].armed.replace(max), None, "two reads at once");
                 self.deliver(end);
             }
             NetAction::Shutdown { link } => {
                 let end = self.by_link[&(node, link)];
+                if self.ends[end].reset {
+                    return;
+                }
                 assert!(!self.ends[end].sending, "shutdown while sending");
                 self.finish_stream(end);
                 self.events.push_back((node, NetEvent::ShutdownDone { link }));
@@ -643,10 +653,6 @@ impl World {
         self.ends.iter().filter(|end| end.actor == node && end.open).count()
     }
 
-    pub fn actors_with_open_ends(&self) -> BTreeSet<usize> {
-        self.ends.iter().filter(|end| end.open && end.actor != RAW).map(|end| end.actor).collect()
-    }
-
     // ---- raw peers ----
 
     /// A stranger dials; answers its end.
@@ -706,4 +712,19 @@ impl World {
 pub struct Raw {
     pub end: usize,
     pub decoder: Decoder,
+}
+
+impl World {
+    /// Bytes on their way to an end.
+    pub fn ends_inbox(&self, end: usize) -> usize {
+        self.ends[end].inbox.len()
+    }
+
+    /// A dial whose outcome does not matter.
+    pub fn join_failing(&mut self, from: usize, at: &str) {
+        let id = self.create_to(from, MANY, at, None).unwrap();
+        self.connect(from, id, None).unwrap();
+        self.run();
+        self.take(from);
+    }
 }
