@@ -233,3 +233,88 @@ pub(super) fn reading(phase: Phase, pack_type: PackType) -> Reading {
         ) => Reading::Wrong("a pack where none is read"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    const PHASES: [Phase; 10] = [
+        Phase::Dialling,
+        Phase::HelloSent,
+        Phase::AwaitHello,
+        Phase::WelcomeSent,
+        Phase::Established,
+        Phase::Flushing,
+        Phase::Ending,
+        Phase::Draining,
+        Phase::Closed,
+        Phase::Gone,
+    ];
+    const EVENTS: [Name; 9] = [
+        Name::Dialed,
+        Name::DialFailed,
+        Name::Sent,
+        Name::Received,
+        Name::PeerClosed,
+        Name::ShutdownDone,
+        Name::Broken,
+        Name::Closed,
+        Name::Due,
+    ];
+
+    /// Whoever changes a transition sees it here.
+    #[test]
+    fn the_table_of_events() {
+        let row = |phase| {
+            let told = EVENTS.iter().filter(|event| step(phase, **event) != Step::Stray);
+            let told: Vec<String> =
+                told.map(|event| format!("{event:?}={:?}", step(phase, *event))).collect();
+            format!("{phase:?}: {}", told.join(" "))
+        };
+        let table: Vec<String> = PHASES.into_iter().map(row).collect();
+        assert_eq!(
+            table,
+            [
+                "Dialling: Dialed=Greet DialFailed=Broke Broken=Broke Due=GiveUp",
+                "HelloSent: Sent=Sent Received=Read PeerClosed=PeerEnded Broken=Broke Due=Silent",
+                "AwaitHello: Sent=Sent Received=Read PeerClosed=PeerEnded Broken=Broke Due=Silent",
+                "WelcomeSent: Sent=Sent Received=Read PeerClosed=PeerEnded Broken=Broke Due=Silent",
+                "Established: Sent=Sent Received=Read PeerClosed=PeerEnded Broken=Broke Due=Keepalive",
+                "Flushing: Sent=Sent Received=Discard PeerClosed=NoteEnd Broken=Broke Due=Close",
+                "Ending: Received=Discard PeerClosed=NoteEnd ShutdownDone=Drain Broken=Broke Due=Close",
+                "Draining: Received=Discard PeerClosed=Close Broken=Broke Due=Close",
+                "Closed: DialFailed=Gone Broken=Gone Closed=Gone",
+                "Gone: ",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_table_of_packs() {
+        let row = |phase| {
+            let told = (0..18).map(|n| (n, reading(phase, PackType(n))));
+            let told = told.filter(|(_, what)| !matches!(what, Reading::Wrong(_)));
+            let told: Vec<String> = told.map(|(n, what)| format!("{n}={what:?}")).collect();
+            format!("{phase:?}: {}", told.join(" "))
+        };
+        let table: Vec<String> = PHASES.into_iter().map(row).collect();
+        assert_eq!(
+            table,
+            [
+                "Dialling: ",
+                "HelloSent: 1=Echo 2=Welcome 4=Refuse",
+                "AwaitHello: 1=Hello 4=Refuse",
+                "WelcomeSent: 3=Confirm 4=Refuse",
+                "Established: 4=Refuse 5=Ping 6=Pong 7=Goodbye 16=Payload 17=Payload",
+                "Flushing: ",
+                "Ending: ",
+                "Draining: ",
+                "Closed: ",
+                "Gone: ",
+            ]
+        );
+    }
+}

@@ -65,7 +65,7 @@ fn k1_both_forms_of_create() {
 #[test]
 fn k1_data_that_cannot_be_sent_is_refused_at_create() {
     let mut world = World::new(1);
-    let big = Dict::from([("big", Value::Bytes(vec![0; 5 << 20].into()))]);
+    let big = Dict::from([("big", Value::Bytes(vec![0; 5 << 20]))]);
     assert!(matches!(
         world.create_to(0, MANY, AT, Some(big)),
         Err(ConnectionError::TooLarge { limit: 4_194_304, .. })

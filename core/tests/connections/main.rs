@@ -1,6 +1,7 @@
 //! The connection layer against its ledger, on a tiny deterministic network.
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod chaos;
 mod lifecycle;
 mod listening;
 mod peer;

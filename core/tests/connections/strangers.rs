@@ -248,7 +248,7 @@ fn n10_refusals_say_why_at_both_ends() {
         (Hello { expected: other, ..good.clone() }, 4, DisconnectReason::OtherInstance(other)),
         (Hello { instance: me, ..good.clone() }, 5, DisconnectReason::Myself),
         (Hello { instance: InstanceId::NONE, ..good.clone() }, 8, DisconnectReason::Malformed("hello")),
-        (Hello { name: "n".repeat(129), ..good.clone() }, 8, DisconnectReason::Malformed("hello")),
+        (Hello { name: "n".repeat(129), ..good }, 8, DisconnectReason::Malformed("hello")),
     ] {
         let (mut raw, answer) = world.raw_hello(AT, &hello);
         assert_eq!(peer::refusal(&answer), code, "{hello:?}");

@@ -728,3 +728,13 @@ impl World {
         self.take(from);
     }
 }
+
+impl World {
+    pub fn is_open(&self, end: usize) -> bool {
+        self.ends[end].open && self.ends[end].actor != RAW
+    }
+
+    pub fn is_listening(&self, at: &str) -> bool {
+        self.listeners.contains_key(&socket(at))
+    }
+}
