@@ -2,23 +2,25 @@
 //!
 //! A leaf: it knows nothing of connections, kinds or other links. Whoever owns it gives it the network's events, then
 //! calls [`next`](Link::next) until that has nothing more to tell. What each event means in each phase is the table
-//! [`step`], what each pack means is the table [`reading`].
+//! [`step`], what each pack means is the table [`reading`](table::reading).
 
+mod alive;
 mod outbox;
+mod packs;
 mod table;
 
 use crate::config::{ClusterKey, Limits};
 use crate::connection::DisconnectReason;
 use crate::handshake::{self, Hello, HelloSent, Refuse, Welcome, WelcomeSent};
-use crate::net::{NetAction, NetError, NetEvent};
-use crate::pack::{DataPack, DecodeError, Decoder, PackType};
+use crate::net::{NetAction, NetError};
+use crate::pack::{DataPack, Decoder, PackType};
 use crate::time::Instant;
 use crate::{Actions, InstanceId, LinkId};
 use bytes::Bytes;
 use core::net::SocketAddr;
 use outbox::Outbox;
 pub(crate) use table::{LinkEvent, Phase};
-use table::{Reading, Step, reading, step};
+use table::{Step, step};
 
 /// Bytes read at once from a stranger.
 const STRANGER_READ: usize = 4096;
@@ -312,6 +314,8 @@ impl Link {
     pub(crate) fn refuse<N>(&mut self, reason: &DisconnectReason, io: &mut Io<'_, N>) {
         match (self.phase(), handshake::refusal(reason)) {
             (Phase::HelloSent | Phase::AwaitHello | Phase::WelcomeSent | Phase::Established, Some(code)) => {
+                // Whoever is turned away has no use for what else was queued.
+                self.outbox.drop_waiting();
                 self.wind_up(Refuse::pack(io.me, code), io);
             }
             (Phase::Closed | Phase::Gone, _) => {}
@@ -353,25 +357,6 @@ impl Link {
         }
     }
 
-    /// Panics if the link contradicts itself.
-    pub(crate) fn check_invariants(&self, limits: &Limits) {
-        let phase = self.phase();
-        self.outbox.check_invariants(limits);
-        assert!(self.over.is_none() && !self.writable, "{:?}: something was not told", self.id);
-        if matches!(phase, Phase::Dialling | Phase::Ending | Phase::Draining | Phase::Closed | Phase::Gone) {
-            assert!(!self.outbox.under_way(), "{:?}: a send in phase {phase:?}", self.id);
-        }
-        if !matches!(phase, Phase::Dialling | Phase::Closed | Phase::Gone) {
-            let excused = self.peer_ended || (self.paused && phase == Phase::Established);
-            assert!(self.armed || excused, "{:?}: nothing is read in phase {phase:?}", self.id);
-            assert!(
-                self.outbox.under_way() || self.outbox.is_empty(),
-                "{:?}: an outbox that waits for nothing",
-                self.id
-            );
-        }
-    }
-
     fn greet<N>(&mut self, event: LinkEvent, io: &mut Io<'_, N>) {
         let State::Dialling(hello) = core::mem::replace(&mut self.state, State::Gone) else { return };
         if let LinkEvent::Dialed { peer } = event {
@@ -403,105 +388,11 @@ impl Link {
         expected
     }
 
-    /// One pack of the peer's, by the table [`reading`].
-    fn take<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) -> Option<Heard> {
-        let what = reading(self.phase(), pack.pack_type);
-        // Only payload has a use for bytes that no checksum covers.
-        if !pack.bulk.is_empty() && what != Reading::Payload {
-            self.fail(DisconnectReason::Malformed("bulk in a control pack"), io);
-            return None;
-        }
-        match what {
-            Reading::Payload => return Some(Heard::Pack(pack)),
-            Reading::Hello => match handshake::read_hello(&pack.head) {
-                Ok(hello) => {
-                    self.state = State::AwaitHello(pack.head);
-                    return Some(Heard::Hello(hello));
-                }
-                Err(reason) => self.fail(reason, io),
-            },
-            Reading::Welcome => {
-                let State::HelloSent(sent, confirm) = &mut self.state else { return None };
-                match sent.welcome(io.key, &pack.head) {
-                    Ok((welcome, pack)) => {
-                        *confirm = Some(pack);
-                        return Some(Heard::Welcome(welcome));
-                    }
-                    Err(reason) => self.fail(reason, io),
-                }
-            }
-            Reading::Confirm => {
-                let State::WelcomeSent(pending) = &self.state else { return None };
-                match pending.confirm(io.key, &pack.head) {
-                    Ok(()) => return Some(Heard::Confirm),
-                    Err(reason) => self.fail(reason, io),
-                }
-            }
-            Reading::Echo => {
-                let own = handshake::read_hello(&pack.head).ok();
-                let mine = own.is_some() && own.as_ref() == self.own_hello();
-                let reason =
-                    if mine { DisconnectReason::Myself } else { DisconnectReason::Malformed("two diallers") };
-                self.fail(reason, io);
-            }
-            Reading::Refuse => self.cut(Refuse::reason(&pack.head), io),
-            Reading::Goodbye => self.cut(DisconnectReason::ClosedByPeer, io),
-            Reading::Ping => {
-                if self.outbox.push_pong(DataPack::new(PackType::PONG, Bytes::new())) {
-                    self.flush(io);
-                }
-            }
-            Reading::Pong => {}
-            Reading::Wrong(what) => self.fail(DisconnectReason::Malformed(what), io),
-        }
-        None
-    }
-
     /// The peer's fault: told to it if that can help, and to the owner.
     fn fail<N>(&mut self, reason: DisconnectReason, io: &mut Io<'_, N>) {
         self.refuse(&reason, io);
         self.report = None;
         self.over = Some(reason);
-    }
-
-    fn undecodable(&self, error: DecodeError) -> DisconnectReason {
-        let shook = self.phase() == Phase::Established;
-        match error {
-            DecodeError::BadHeaderSize { .. } if !shook => {
-                DisconnectReason::NotOurProtocol { hint: error.hint() }
-            }
-            DecodeError::BadHeaderSize { .. } => DisconnectReason::Malformed("header size"),
-            DecodeError::TooLarge { .. } => DisconnectReason::Malformed("more data than is taken"),
-            DecodeError::BadCheckedSize { .. } => DisconnectReason::Malformed("checked size"),
-            DecodeError::UnknownFlags(_) => DisconnectReason::Malformed("unknown flags"),
-            DecodeError::Checksum => DisconnectReason::Malformed("checksum"),
-        }
-    }
-
-    fn ping_at(&self, limits: &Limits) -> Instant {
-        let speak = self.sent + limits.heartbeat;
-        let ask = self.asked.is_none() && !self.paused;
-        if ask { speak.min(self.heard + limits.heartbeat) } else { speak }
-    }
-
-    /// Each end says something at least once a heartbeat, so that the other one hears it even while the opposite
-    /// direction is blocked, or while we do not read.
-    fn keepalive<N>(&mut self, io: &mut Io<'_, N>) {
-        let answer_by = |asked: Instant| asked + io.limits.suspect.saturating_sub(io.limits.heartbeat);
-        if !self.paused && self.asked.is_some_and(|asked| answer_by(asked) <= io.now) {
-            return self.cut(DisconnectReason::Silent, io);
-        }
-        // The peer's time to answer runs from here, not from the last byte: a process that was frozen would
-        // otherwise declare dead whoever it did not listen to.
-        if !self.paused && self.asked.is_none() && self.heard + io.limits.heartbeat <= io.now {
-            self.asked = Some(io.now);
-        }
-        if self.outbox.is_empty() {
-            self.say(DataPack::new(PackType::PING, Bytes::new()), io);
-        } else {
-            // What is under way is sign enough.
-            self.sent = io.now;
-        }
     }
 
     /// Queues one of the link's own small packs; these are too few to need a limit.
@@ -566,27 +457,5 @@ impl Link {
             self.armed = true;
             io.actions.net(NetAction::Recv { link: self.id, max });
         }
-    }
-}
-
-impl LinkEvent {
-    /// The link that a network event is about, and what it says; `None` if it is about something else.
-    pub(crate) fn of(event: NetEvent) -> Result<(LinkId, Self), NetEvent> {
-        Ok(match event {
-            NetEvent::Dialed { link, peer, .. } => (link, Self::Dialed { peer }),
-            NetEvent::DialFailed { link, error } => (link, Self::DialFailed { error }),
-            NetEvent::Sent { link } => (link, Self::Sent),
-            NetEvent::Received { link, data } => (link, Self::Received { data }),
-            NetEvent::PeerClosed { link } => (link, Self::PeerClosed),
-            NetEvent::ShutdownDone { link } => (link, Self::ShutdownDone),
-            NetEvent::Broken { link, error } => (link, Self::Broken { error }),
-            NetEvent::Closed { link } => (link, Self::Closed),
-            other @ (NetEvent::Resolved { .. }
-            | NetEvent::Listening { .. }
-            | NetEvent::ListenFailed { .. }
-            | NetEvent::Accepted { .. }
-            | NetEvent::AcceptFailed { .. }
-            | NetEvent::Unlistened { .. }) => return Err(other),
-        })
     }
 }

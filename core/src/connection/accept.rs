@@ -1,9 +1,8 @@
 //! Listeners, and newcomers from their first byte to Confirm.
 
 use super::diallers::DiallerKey;
-use super::manager::{
-    Connection, ConnectionManager, Due, Entry, Listener, ListenerPhase, Origin, Owner, State,
-};
+use super::manager::ConnectionManager;
+use super::tables::{Connection, Due, Entry, Listener, ListenerPhase, Origin, Owner, State};
 use super::types::{ConnectionEvent, ConnectionKind, DisconnectReason, KindId, PeerInfo, Role};
 use crate::handshake::{Hello, Resume, VERSION, Welcome};
 use crate::link::Link;

@@ -1,7 +1,8 @@
 //! What must hold between the manager's tables after every step.
 
 use super::diallers::Diallers;
-use super::manager::{ConnectionManager, Due, ListenerPhase, Origin, Owner, State};
+use super::manager::ConnectionManager;
+use super::tables::{Due, ListenerPhase, Origin, Owner, State};
 use crate::link::Phase;
 use alloc::vec::Vec;
 

@@ -1,6 +1,7 @@
 //! From `connect` to Welcome: names, addresses one after the other, and who may answer.
 
-use super::manager::{ConnectionManager, Dial, Due, Entry, Owner, State};
+use super::manager::ConnectionManager;
+use super::tables::{Dial, Due, Entry, Owner, State};
 use super::types::{ConnectionEvent, DisconnectReason, PeerInfo};
 use crate::handshake::{Hello, MAGIC, VERSION, Welcome};
 use crate::link::Link;

@@ -12,6 +12,7 @@ mod machine;
 mod manager;
 mod permit;
 mod route;
+mod tables;
 mod types;
 
 pub use machine::{ConnectionCommand, ConnectionNotice, Connections};

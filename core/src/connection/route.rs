@@ -1,6 +1,7 @@
 //! From the network's events to connections: the only place that knows whose a link is.
 
-use super::manager::{ConnectionManager, Due, Origin, Owner, State};
+use super::manager::ConnectionManager;
+use super::tables::{Due, Origin, Owner, State};
 use super::types::{ConnectionEvent, DisconnectReason};
 use crate::link::{Heard, Io, Link, LinkEvent, Phase};
 use crate::machine::Actions;

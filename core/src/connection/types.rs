@@ -261,7 +261,7 @@ pub enum DisconnectReason {
     Silent,
     /// The peer does not speak our protocol; `hint` says what it seems to speak, if that can be told.
     NotOurProtocol {
-        /// "HTTP", "TLS", or empty.
+        /// "HTTP", "TLS", "SSH", or empty.
         hint: &'static str,
     },
     /// A pack was damaged or malformed.

@@ -46,6 +46,12 @@ impl Outbox {
         first
     }
 
+    /// Forgets what waits; what is under way cannot be taken back.
+    pub(super) fn drop_waiting(&mut self) {
+        self.queue.clear();
+        self.waiting = 0;
+    }
+
     /// All that waits as the buffers of one send, unless one is under way or nothing waits.
     pub(super) fn take(&mut self) -> Option<Vec<Bytes>> {
         if self.under_way() || self.queue.is_empty() {

@@ -1,6 +1,7 @@
 //! What each event means in each phase of a link, and what each pack means: two tables, every pair named.
 
-use crate::net::NetError;
+use crate::LinkId;
+use crate::net::{NetError, NetEvent};
 use crate::pack::PackType;
 use bytes::Bytes;
 use core::net::SocketAddr;
@@ -68,6 +69,26 @@ pub(super) enum Name {
 }
 
 impl LinkEvent {
+    /// The link that a network event is about, and what it says; `None` if it is about something else.
+    pub(crate) fn of(event: NetEvent) -> Result<(LinkId, Self), NetEvent> {
+        Ok(match event {
+            NetEvent::Dialed { link, peer, .. } => (link, Self::Dialed { peer }),
+            NetEvent::DialFailed { link, error } => (link, Self::DialFailed { error }),
+            NetEvent::Sent { link } => (link, Self::Sent),
+            NetEvent::Received { link, data } => (link, Self::Received { data }),
+            NetEvent::PeerClosed { link } => (link, Self::PeerClosed),
+            NetEvent::ShutdownDone { link } => (link, Self::ShutdownDone),
+            NetEvent::Broken { link, error } => (link, Self::Broken { error }),
+            NetEvent::Closed { link } => (link, Self::Closed),
+            other @ (NetEvent::Resolved { .. }
+            | NetEvent::Listening { .. }
+            | NetEvent::ListenFailed { .. }
+            | NetEvent::Accepted { .. }
+            | NetEvent::AcceptFailed { .. }
+            | NetEvent::Unlistened { .. }) => return Err(other),
+        })
+    }
+
     pub(super) fn name(&self) -> Name {
         match self {
             Self::Dialed { .. } => Name::Dialed,

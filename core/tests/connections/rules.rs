@@ -129,6 +129,25 @@ fn n3_a_second_connection_of_one_a_dialler_replaces_the_first_and_it_learns_why(
 }
 
 #[test]
+fn n3_what_was_queued_for_a_replaced_link_is_let_go() {
+    let mut world = World::new(1);
+    world.listener(0, BACK);
+    let mut raw = world.raw_join(BACK, &Hello::new(ONE, 1));
+    let id = world.take_accepted(0);
+    let end = world.ends[raw.end].other;
+    world.stick(end, true);
+    for text in ["under way", "queued"] {
+        world.send(0, id, text).unwrap();
+    }
+    world.raw_join(BACK, &Hello::new(ONE, 2));
+    world.stick(end, false);
+    world.run();
+    let first = world.raw_next(&mut raw).unwrap();
+    assert_eq!(Dict::from_pack(&first).unwrap(), dict("under way"));
+    assert_eq!(peer::refusal(&world.raw_next(&mut raw).unwrap()), 6);
+}
+
+#[test]
 fn n3_kinds_do_not_replace_each_other() {
     let mut world = World::new(2);
     world.listener(1, AT);
