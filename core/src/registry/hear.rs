@@ -182,7 +182,7 @@ impl Registry {
         self.capacity.unseat(member);
         self.pairs.forget_executor(member);
         self.waits.forget(member);
-        self.told_full.clear();
+        self.told_full.remove(&member);
         if let Some(entry) = self.members.remove(member) {
             if let Some(connection) = entry.connection {
                 self.sessions.remove(connection);
@@ -190,6 +190,7 @@ impl Registry {
             }
             out.notify(RegistryNotice::MemberGone { member, name: entry.name.as_ref().into(), left });
         }
+        self.call_back(now, out);
         self.touch_all();
     }
 
@@ -294,8 +295,21 @@ impl Registry {
             if let State::Proposed { to, .. } = old {
                 self.withdraw(now, task, to, out);
             }
-            self.told_full.clear();
             out.notify(RegistryNotice::TaskEnded(task, Some(how)));
+            self.call_back(now, out);
+        }
+    }
+
+    /// There is room again for those whose tasks were not accepted: their connections are closed, so that they register and
+    /// publish again. Not before a tenth of the table is free, so that it does not happen at every end.
+    fn call_back(&mut self, now: Instant, out: &mut Out) {
+        if self.told_full.is_empty() || self.queue.live() > self.limits.max_tasks / 10 * 9 {
+            return;
+        }
+        for publisher in core::mem::take(&mut self.told_full) {
+            if let Some(id) = self.members.connection(publisher) {
+                self.drop_connection(now, id, out);
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ pub struct Registry {
     looked: u64,
     /// Something has changed that may allow a proposal.
     unsettled: bool,
-    /// Publishers that were turned away for want of room, so that it is told once.
+    /// Publishers with tasks that were not accepted for want of room: told once, called back when there is some.
     told_full: BTreeSet<InstanceId>,
 }
 

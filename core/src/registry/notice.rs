@@ -102,7 +102,8 @@ pub enum RegistryNotice {
     /// A task has ended; `None`: its publisher is gone.
     TaskEnded(TaskId, Option<EndKind>),
     /// The table is full ([`Limits::max_tasks`](crate::Limits::max_tasks)): what this publisher publishes is not accepted until
-    /// other tasks end. Told once until there was room again; the publisher publishes again by itself.
+    /// other tasks end. Told once until a tenth of the table is free; then its connection is closed, so that it registers and
+    /// publishes again by itself.
     TasksFull(InstanceId),
     /// Somebody was turned away.
     TurnedAway {

@@ -316,6 +316,11 @@ impl Queue {
         self.held.get(&by).copied().unwrap_or(0)
     }
 
+    /// Tasks that have not ended.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
     /// Publishers with waiting tasks.
     pub(super) fn waiting_publishers(&self) -> usize {
         self.waiting.len()
@@ -601,7 +606,7 @@ mod tests {
         let mut queue = queue(10);
         assert_eq!(queue.publish(at(0), id(1, 1), published(&[])), Publication::New);
         assert_eq!(queue.publish(at(1), id(1, 1), published(&[7])), Publication::Again);
-        assert_eq!((queue.live, queue.len()), (1, 1));
+        assert_eq!((queue.live(), queue.len()), (1, 1));
         assert!(queue.class(id(1, 1)).unwrap().avoids(node(7)), "its demands are the latest ones");
         queue.check_invariants(|_| true);
     }
@@ -715,7 +720,7 @@ mod tests {
         queue.set(at(0), id(1, 3), State::Ended(EndKind::Done));
         let gone: Vec<_> = queue.remove_publisher(node(1)).into_iter().map(|(id, _)| id).collect();
         assert_eq!(gone, [id(1, 1), id(1, 2)]);
-        assert_eq!((queue.live, queue.len(), queue.held(node(5))), (1, 2, 0));
+        assert_eq!((queue.live(), queue.len(), queue.held(node(5))), (1, 2, 0));
         queue.check_invariants(|publisher| publisher == node(2));
     }
 

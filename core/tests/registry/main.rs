@@ -4,5 +4,6 @@
 mod hostile;
 mod members;
 mod questions;
+mod random;
 mod tasks;
 mod world;

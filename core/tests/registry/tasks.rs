@@ -331,21 +331,26 @@ fn t13_fairness_a_small_publisher_does_not_wait_behind_a_large_one() {
 }
 
 #[test]
-fn t13_beyond_the_bound_a_task_is_not_accepted_and_that_is_said_once() {
-    let mut world = World::with(|limits| limits.max_tasks = 2);
+fn t13_beyond_the_bound_a_task_is_not_accepted_until_there_is_room() {
+    let mut world = World::with(|limits| limits.max_tasks = 10);
     let publisher = world.executor("p", 0);
-    let tasks = [world.publish(publisher), world.publish(publisher)];
-    world.heard(publisher);
+    let large = world.executor("large", 0);
+    let tasks: Vec<TaskId> = (0..10).map(|_| world.publish(large)).collect();
     world.notices();
-    let third = world.publication(publisher);
-    world.say(publisher, third.clone());
-    world.say(publisher, third.clone());
+    let late = world.publication(publisher);
+    world.say(publisher, late.clone());
+    world.say(publisher, late.clone());
     assert_eq!(world.heard(publisher), [], "not accepted");
     assert_eq!(world.notices(), [RegistryNotice::TasksFull(instance(publisher))]);
+    // It is not left to wait for ever: once there is room it is made to register and publish again.
     world.end(tasks[0]);
-    world.heard(publisher);
-    world.say(publisher, third.clone());
-    assert_eq!(world.heard(publisher)[0], Accepted { task: third.task }.into());
+    assert!(!world.is_linked(publisher) && world.is_linked(large));
+    world.link(publisher);
+    world.register(publisher, "p", 0);
+    world.say(publisher, late.clone());
+    assert_eq!(world.heard(publisher)[0], Accepted { task: late.task }.into());
+    world.end(tasks[1]);
+    assert!(world.is_linked(publisher), "once");
 }
 
 #[test]
