@@ -17,6 +17,8 @@ mod staged;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::cpu_seconds;
 
 use crate::alarm::{Completion, Outbox, lock};
 use crate::workers::Workers;

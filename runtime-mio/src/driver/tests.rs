@@ -14,6 +14,8 @@ use xxnet_core::{
     AttemptNumber, FolderId, InstanceId, Instant, LinkId, ListenerId, OpId, RunId, TaskId, TreeId,
 };
 
+mod transfer;
+
 const LISTENER: ListenerId = ListenerId(1);
 
 /// Sends back what it gets, on every link.
@@ -290,11 +292,8 @@ fn commands_of_one_sender_keep_their_order_and_a_full_mailbox_says_so() {
         handle.try_send(token(n)).unwrap();
     }
     assert!(matches!(handle.try_send(token(0)), Err(SendError::Full(_))));
-    let sender = thread::spawn({
-        let handle = handle.clone();
-        // Waits for room, and gets it.
-        move || (most..3 * most).for_each(|n| handle.send(token(n)).unwrap())
-    });
+    // Waits for room, and gets it.
+    let sender = thread::spawn(move || (most..3 * most).for_each(|n| handle.send(token(n)).unwrap()));
     let mut next = 0;
     let run = driver.run(|notice, _| {
         let Event::Disk(DiskEvent { op, .. }) = notice else { panic!("{notice:?}") };

@@ -181,7 +181,8 @@ fn f9_a_source_that_changes_during_the_transfer() {
     fn write(options: &mut fs::OpenOptions, path: &Path) {
         std::io::Write::write_all(&mut options.open(path).unwrap(), b"!").unwrap();
     }
-    let changes: &[(&str, &dyn Fn(&Path))] = &[
+    type Change = (&'static str, &'static dyn Fn(&Path));
+    let changes: &[Change] = &[
         ("written", &|path| write(fs::File::options().write(true), path)),
         ("appended", &|path| write(fs::File::options().append(true), path)),
         ("truncated", &|path| fs::File::options().write(true).open(path).unwrap().set_len(10).unwrap()),

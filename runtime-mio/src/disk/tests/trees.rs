@@ -245,20 +245,6 @@ fn two_publishers_with_one_short_name_have_two_folders() {
     assert!(paths[0].exists() && !paths[1].exists());
 }
 
-/// What this process and its children have used so far.
-fn cpu_seconds() -> f64 {
-    [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN]
-        .map(|whose| {
-            // SAFETY: all zero is a valid value, written by the call.
-            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-            unsafe { libc::getrusage(whose, &raw mut usage) };
-            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-            seconds(usage.ru_utime) + seconds(usage.ru_stime)
-        })
-        .iter()
-        .sum()
-}
-
 /// Figures for people: `cargo test --release -p xxnet-runtime-mio --lib -- --ignored --nocapture bench_disk`.
 #[test]
 #[ignore = "takes its time and 4 GiB of disk"]
