@@ -90,7 +90,7 @@ impl Keeper {
         loop {
             match sys::receive(self.supervisor.as_fd(), &mut self.buffer, true) {
                 Ok(received) if received.len > 0 => {
-                    self.attempt(received.len, received.fds, received.fds_lost)
+                    self.attempt(received.len, received.fds, received.fds_lost);
                 }
                 // The end of the supervisor, or its wish.
                 Ok(_) | Err(_) => sys::exit(0),

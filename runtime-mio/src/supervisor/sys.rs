@@ -264,7 +264,7 @@ pub(crate) fn pid() -> Pid {
 /// Sends a signal to a process, or, with a negative number, to a group. A target that is gone is no error.
 pub(crate) fn kill(pid: Pid, signal: c_int) {
     // 0 and -1 would mean this process's own group, and everybody.
-    debug_assert!(pid > 0 || pid < -1);
+    debug_assert!(!(-1..=0).contains(&pid));
     // SAFETY: takes no memory of ours.
     unsafe { libc::kill(pid, signal) };
 }

@@ -60,6 +60,8 @@ struct Watch {
     closing: bool,
     /// What its full socket did not take. Bounded: two messages a run, and a frozen executor starts none.
     outbox: VecDeque<[u8; HEAD]>,
+    /// The poll tells when its socket takes more.
+    waits_to_send: bool,
     keepers: BTreeMap<Pid, Keeper>,
     idle: Vec<Pid>,
     runs: BTreeMap<RunId, Pid>,
@@ -105,6 +107,7 @@ impl Watch {
             socket,
             closing: false,
             outbox: VecDeque::new(),
+            waits_to_send: false,
             keepers: BTreeMap::new(),
             idle: Vec::new(),
             runs: BTreeMap::new(),
@@ -207,25 +210,21 @@ impl Watch {
         self.outbox.push_back(message.encode());
         if self.outbox.len() == 1 {
             self.send_outbox();
-            if !self.outbox.is_empty() {
-                let _ = self.epoll.want_write(self.socket.as_fd(), EXECUTOR, true);
-            }
         }
     }
 
     fn send_outbox(&mut self) {
-        if self.outbox.is_empty() {
-            return;
-        }
         while let Some(packet) = self.outbox.front() {
             match sys::send(self.socket.as_fd(), packet, &[]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Taken, or nobody is there to take anything.
                 Ok(()) | Err(_) => self.outbox.pop_front(),
             };
         }
-        if !self.closing {
-            let _ = self.epoll.want_write(self.socket.as_fd(), EXECUTOR, false);
+        let waits = !self.outbox.is_empty();
+        if waits != self.waits_to_send && !self.closing {
+            self.waits_to_send = waits;
+            let _ = self.epoll.want_write(self.socket.as_fd(), EXECUTOR, waits);
         }
     }
 

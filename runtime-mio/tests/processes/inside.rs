@@ -1,5 +1,6 @@
 //! Cases whose body is the executor itself.
 
+use crate::Inside;
 use crate::look::{self, LEFT, leaves_behind, marked, marker, sleepers};
 use crate::rig::{Outcome, PATIENCE, Rig, now, spec, until};
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant as Wall};
 use xxnet_core::process::{ExitStatus, ProcessAction, ProcessEvent, SpawnError, Stream};
 use xxnet_core::{Instant, RunId};
 
-pub(crate) const CASES: &[(&str, fn(Rig))] = &[
+pub(crate) const CASES: &[(&str, Inside)] = &[
     ("t8_exit_codes_and_signals", exit_codes_and_signals),
     ("t8_output_is_whole_and_ends_once", output_is_whole),
     ("t8_a_command_that_cannot_run_says_why", cannot_run),
@@ -252,7 +253,7 @@ fn standard_input(mut rig: Rig) {
     fed.stdin = true;
     let run = rig.spawned(fed.clone());
     rig.arm(run, Stream::Stdout);
-    let data: Bytes = (0..5_000_000_u32).map(|number| (number * 7 >> 3) as u8).collect();
+    let data: Bytes = (0..5_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
     rig.act(ProcessAction::WriteInput { run, data: data.clone() });
     let (mut back, mut taken, mut ended) = (Vec::new(), false, false);
     while !ended {

@@ -16,13 +16,16 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The body of a case that is the executor itself.
+type Inside = fn(rig::Rig);
+
 /// A case, and where its body runs.
 #[derive(Clone, Copy)]
 enum Case {
-    Inside(fn(rig::Rig)),
+    Inside(Inside),
     Outside(fn()),
     /// Only with `--ignored`: a measurement.
-    Measure(fn(rig::Rig)),
+    Measure(Inside),
 }
 
 fn cases() -> Vec<(&'static str, Case)> {
