@@ -12,6 +12,10 @@ mod fs;
 mod handle;
 mod names;
 mod net;
+#[cfg(target_os = "linux")]
+pub mod process;
+#[cfg(not(target_os = "linux"))]
+#[path = "process/elsewhere.rs"]
 pub mod process;
 pub mod signals;
 pub mod supervisor;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use xxnet_core::disk::{DiskAction, DiskEvent, FileError, FileErrorKind};
 use xxnet_core::machine::{Action, Actions, Event, Machine};
-use xxnet_core::net::NetEvent;
+use xxnet_core::net::{NetAction, NetEvent};
 use xxnet_core::process::{ProcessAction, ProcessEvent, SpawnError};
 
 /// Events handled between two looks at the poll, so that nothing waits long behind a busy few.
@@ -229,7 +229,10 @@ impl<M: Machine> Driver<M> {
         let mut flow = Flow::Continue;
         for action in self.actions.drain() {
             match action {
-                Action::Net(action) => self.net.act(action, &mut self.queues.net),
+                Action::Net(action) => {
+                    let_go(&action, &self.net, self.processes.as_mut());
+                    self.net.act(action, &mut self.queues.net);
+                }
                 Action::Disk(action) => match &self.disk {
                     Some(disk) => disk.act(action),
                     None => self.queues.disk.push_back(no_disk(action)),
@@ -299,6 +302,16 @@ impl<C> Queues<C> {
                 _ => self.net.pop_front().map(Event::Net),
             }
         })
+    }
+}
+
+/// A listener that is about to be closed is closed at the supervisor too, so that its address is free again.
+fn let_go(action: &NetAction, net: &Net, processes: Option<&mut Processes>) {
+    if let NetAction::Unlisten { listener } = action
+        && let Some(processes) = processes
+        && let Some(fd) = net.listening_fd(*listener)
+    {
+        processes.release_listener(fd);
     }
 }
 

@@ -26,7 +26,6 @@
 //! both, and `fg` wakes both.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 #[cfg(target_os = "linux")]
 mod exec;
@@ -46,7 +45,10 @@ mod watch;
 /// When it is dropped, every run that is still there is killed.
 #[derive(Debug)]
 pub struct Supervisor {
-    pub(crate) socket: OwnedFd,
+    #[cfg(target_os = "linux")]
+    pub(crate) socket: std::os::fd::OwnedFd,
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) never: std::convert::Infallible,
 }
 
 /// Puts a supervisor above this process. Call it first in `main`, before any thread exists.
