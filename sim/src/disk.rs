@@ -6,7 +6,7 @@ use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 pub(crate) use tree::{FOLDER, Files, Node, file};
 use tree::{SourceTree, TargetTree};
 use xxnet_core::disk::{
@@ -35,16 +35,37 @@ pub(crate) struct Disk {
     users: BTreeMap<(HostId, Vec<u8>), Files>,
     folders: BTreeMap<(HostId, FolderId), Folder>,
     trees: BTreeMap<(ProcId, TreeId), Tree>,
+    /// Trees whose close is under way.
+    closing: BTreeSet<(ProcId, TreeId)>,
 }
 
 impl Disk {
-    /// Takes a request; it is carried out later.
+    /// Takes a request; it is carried out later, in any order. What it names must be open now.
     pub(crate) fn act(&mut self, ctx: &mut Context, proc: ProcId, action: DiskAction) {
+        match &action.request {
+            DiskRequest::ReadBlock { tree, .. }
+            | DiskRequest::ReadRoot { tree }
+            | DiskRequest::WriteBlock { tree, .. }
+            | DiskRequest::Commit { tree, .. } => self.must_be_open(proc, *tree),
+            DiskRequest::CloseTree { tree } => {
+                self.must_be_open(proc, *tree);
+                self.closing.insert((proc, *tree));
+            }
+            DiskRequest::MakeFolder { .. }
+            | DiskRequest::RemoveFolder { .. }
+            | DiskRequest::OpenSource { .. }
+            | DiskRequest::OpenTarget { .. } => {}
+        }
         let mut delay: Micros = ctx.choices.between(20, 2 * MILLI);
         if ctx.fault(Fault::SlowDisk, 30) {
             delay += ctx.choices.scaled(100 * MILLI, 4 * SECOND);
         }
         ctx.after(delay, Item::Disk(proc, action));
+    }
+
+    fn must_be_open(&self, proc: ProcId, tree: TreeId) {
+        assert!(self.trees.contains_key(&(proc, tree)), "{tree} is not open");
+        assert!(!self.closing.contains(&(proc, tree)), "{tree} is being closed");
     }
 
     /// Carries a request out and tells its machine.
@@ -75,11 +96,11 @@ impl Disk {
             DiskRequest::OpenSource { tree, source } => self.open_source(ctx, proc, host, tree, source),
             DiskRequest::ReadBlock { tree, index } => match self.trees.get(&(proc, tree)) {
                 Some(Tree::Source(source)) => source.block(index),
-                Some(Tree::Target(..)) | None => panic!("{tree}: a read of no open source"),
+                Some(Tree::Target(..)) | None => Err(closed()),
             },
             DiskRequest::ReadRoot { tree } => match self.trees.get(&(proc, tree)) {
                 Some(Tree::Source(source)) => source.root(),
-                Some(Tree::Target(..)) | None => panic!("{tree}: a root of no open source"),
+                Some(Tree::Target(..)) | None => Err(closed()),
             },
             DiskRequest::OpenTarget { tree, target, stream_len, manifest_len } => {
                 if ctx.fault(Fault::NoSpaceBefore, 30) {
@@ -98,11 +119,12 @@ impl Disk {
                     Err(FileError::new(FileErrorKind::NoSpace, "block"))
                 }
                 Some(Tree::Target(target, _)) => target.write(index, &data, hash),
-                Some(Tree::Source(_)) | None => panic!("{tree}: a write to no open target"),
+                Some(Tree::Source(_)) | None => Err(closed()),
             },
             DiskRequest::Commit { tree, root } => self.commit(proc, host, tree, root),
             DiskRequest::CloseTree { tree } => {
                 self.trees.remove(&(proc, tree));
+                self.closing.remove(&(proc, tree));
                 Ok(DiskDone::Nothing)
             }
         }
@@ -151,7 +173,7 @@ impl Disk {
         root: xxnet_core::disk::Hash,
     ) -> Result<DiskDone, FileError> {
         let Some(Tree::Target(entry, target)) = self.trees.get_mut(&(proc, tree)) else {
-            panic!("{tree}: a commit of no open target");
+            return Err(closed());
         };
         let files = entry.finish(root)?;
         match target {
@@ -204,6 +226,7 @@ impl Disk {
     pub(crate) fn sweep(&mut self, host: HostId, gone: impl Fn(ProcId) -> bool) {
         self.folders.retain(|(at, _), folder| *at != host || !gone(folder.owner));
         self.trees.retain(|(proc, _), _| !gone(*proc));
+        self.closing.retain(|(proc, _)| !gone(*proc));
     }
 
     /// Folders and open trees of a process.
@@ -212,4 +235,9 @@ impl Disk {
         let trees = self.trees.keys().filter(|(owner, _)| *owner == proc).count();
         (folders, trees)
     }
+}
+
+/// The tree was closed before the request's turn came, as any disk would say.
+fn closed() -> FileError {
+    FileError::new(FileErrorKind::System(9), "closed")
 }

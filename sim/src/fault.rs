@@ -92,7 +92,7 @@ faults! {
     SpawnFails = "spawn failed",
     /// A command ignores its kill for a while.
     Stubborn = "kill ignored for a while",
-    /// A command never ends by itself.
+    /// A command does nothing for minutes.
     Hangs = "command hangs",
     /// A command leaves a child behind.
     Lingers = "child outlives command",

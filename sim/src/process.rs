@@ -225,7 +225,9 @@ impl Processes {
         }
         run.state = State::Running;
         if ctx.fault(Fault::Hangs, 30) {
-            run.script.0.insert(0, Step::Hang);
+            // For much longer than anybody waits, but not for ever: in the end all must be well.
+            let time = ctx.choices.between(20 * SECOND, 150 * SECOND);
+            run.script.0.insert(0, Step::Sleep(time));
         }
         if ctx.fault(Fault::Stubborn, 100) {
             run.stubborn = ctx.choices.below(8 * SECOND);

@@ -119,8 +119,8 @@ fn mix_pieces(hash: &mut Rolling, pieces: &[Bytes]) {
 fn cut(text: &mut String, value: &dyn fmt::Debug) {
     // A line tells what happened; the bytes themselves are in the hash.
     let _ = write!(text, "{value:?}");
-    if text.len() > 400 {
-        let mut end = 400;
+    if text.len() > 300 {
+        let mut end = 300;
         while !text.is_char_boundary(end) {
             end -= 1;
         }

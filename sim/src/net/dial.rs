@@ -186,6 +186,9 @@ impl Net {
         let Some(entry) = self.listeners.iter_mut().find(|l| l.owner == proc && l.id == listener) else {
             return;
         };
+        // Those that both ends have given up are gone without a trace.
+        let streams = &self.streams;
+        entry.backlog.retain(|id| streams.contains_key(id));
         let (Some(link), Some(id)) = (entry.armed, entry.backlog.front().copied()) else { return };
         entry.armed = None;
         let lag = ctx.lag();
