@@ -2,9 +2,12 @@
 //!
 //! Two runs of one seed have the same hash, in two processes, in debug and in release (ledger X1).
 
+use crate::machine::{Command, Notice};
 use bytes::Bytes;
 use core::fmt::{self, Write as _};
+use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice};
 use xxnet_core::disk::{DiskAction, DiskDone, DiskEvent, DiskRequest};
+use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
 use xxnet_core::net::{NetAction, NetEvent};
 use xxnet_core::process::{ProcessAction, ProcessEvent};
 
@@ -231,38 +234,143 @@ impl Entry for DiskEvent {
 
 impl Entry for ProcessAction {
     fn mix(&self, hash: &mut Rolling) {
-        hash.debug(self);
+        match self {
+            Self::WriteInput { run, data } => {
+                hash.number(5);
+                hash.number(run.0);
+                hash.bytes(data);
+            }
+            Self::Spawn { run, spec, deadline } => {
+                hash.number(6);
+                hash.number(run.0);
+                spec.argv.iter().for_each(|word| hash.bytes(word));
+                hash.debug(&spec.folder);
+                hash.number(deadline.as_micros());
+            }
+            other => hash.debug(other),
+        }
     }
 
     fn write(&self, line: &mut String) {
-        line.push_str("> ");
-        cut(line, self);
+        match self {
+            Self::WriteInput { run, data } => {
+                let _ = write!(line, "> WriteInput {run} {} B", data.len());
+            }
+            Self::Spawn { run, spec, deadline } => {
+                let words: Vec<_> = spec.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
+                let _ = write!(line, "> Spawn {run} {:?} until {deadline:?}: {}", spec.folder, words.join(" "));
+            }
+            other => {
+                line.push_str("> ");
+                cut(line, other);
+            }
+        }
     }
 }
 
 impl Entry for ProcessEvent {
     fn mix(&self, hash: &mut Rolling) {
-        hash.debug(self);
+        if let Self::Output { run, stream, data } = self {
+            hash.number(run.0);
+            hash.number(stream.index() as u64);
+            hash.bytes(data);
+        } else {
+            hash.debug(self);
+        }
     }
 
     fn write(&self, line: &mut String) {
-        line.push_str("< ");
-        cut(line, self);
+        if let Self::Output { run, stream, data } = self {
+            let _ = write!(line, "< Output {run} {stream:?} {} B", data.len());
+        } else {
+            line.push_str("< ");
+            cut(line, self);
+        }
     }
 }
 
-/// Anything else, by its `Debug`.
-#[derive(Debug)]
-pub struct Shown<'a, T: fmt::Debug>(pub &'a str, pub &'a T);
-
-impl<T: fmt::Debug> Entry for Shown<'_, T> {
+impl Entry for Command {
     fn mix(&self, hash: &mut Rolling) {
-        hash.debug(self.1);
+        match self {
+            Self::Connections(ConnectionCommand::SendPack { token, id, pack }) => {
+                hash.number(token.0);
+                hash.number(id.0);
+                hash.bytes(&pack.head);
+            }
+            Self::Executor(ExecutorCommand::Input { task, data, last }) => {
+                hash.number(task.number);
+                hash.bytes(data);
+                hash.number(u64::from(*last));
+            }
+            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => hash.debug(self),
+        }
     }
 
     fn write(&self, line: &mut String) {
-        line.push_str(self.0);
-        line.push(' ');
-        cut(line, self.1);
+        match self {
+            Self::Connections(ConnectionCommand::SendPack { token, id, pack }) => {
+                let _ = write!(line, "< {token} SendPack {id} {} B", pack.head.len());
+            }
+            Self::Executor(ExecutorCommand::Input { task, data, last }) => {
+                let _ = write!(line, "< Input {task} {} B, last {last}", data.len());
+            }
+            Self::Executor(ExecutorCommand::Publish { token, spec }) => {
+                let words: Vec<_> = spec.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
+                let _ = write!(line, "< Publish {token} {}", words.join(" "));
+            }
+            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+                line.push_str("< command ");
+                cut(line, self);
+            }
+        }
+    }
+}
+
+impl Entry for Notice {
+    fn mix(&self, hash: &mut Rolling) {
+        match self {
+            Self::Connections(ConnectionNotice::Event(ConnectionEvent::Received { id, pack })) => {
+                hash.number(id.0);
+                hash.bytes(&pack.head);
+                mix_pieces(hash, &pack.bulk);
+            }
+            Self::Executor(ExecutorNotice::Output { task, attempt, stream, offset, data }) => {
+                hash.number(task.number);
+                hash.number(attempt.0);
+                hash.number(stream.index() as u64);
+                hash.number(*offset);
+                hash.bytes(data);
+            }
+            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => hash.debug(self),
+        }
+    }
+
+    fn write(&self, line: &mut String) {
+        match self {
+            Self::Connections(ConnectionNotice::Event(ConnectionEvent::Received { id, pack })) => {
+                let _ = write!(line, "! Received {id} {} B", pack.data_len());
+            }
+            Self::Executor(ExecutorNotice::Output { task, attempt, stream, offset, data }) => {
+                let _ = write!(line, "! Output {task} {attempt} {stream:?} at {offset}: {} B", data.len());
+            }
+            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+                line.push_str("! ");
+                cut(line, self);
+            }
+        }
+    }
+}
+
+/// A tick.
+#[derive(Debug)]
+pub(crate) struct Ticked;
+
+impl Entry for Ticked {
+    fn mix(&self, hash: &mut Rolling) {
+        hash.number(7);
+    }
+
+    fn write(&self, line: &mut String) {
+        line.push_str("< Tick");
     }
 }

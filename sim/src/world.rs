@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::machine::{Brain, Command, Notice};
 use crate::net::Net;
 use crate::process::{Processes, RunItem};
-use crate::trace::Shown;
+use crate::trace::Ticked;
 use std::collections::{BTreeMap, VecDeque};
 use xxnet_core::{Action, Event, Instant};
 
@@ -335,11 +335,11 @@ impl World {
         failure::watch(name, now);
         let (who, trace) = (u64::from(id.0), &mut self.ctx.trace);
         match &event {
-            Event::Tick => trace.record(now, who, name, &Shown("<", &"Tick")),
+            Event::Tick => trace.record(now, who, name, &Ticked),
             Event::Net(event) => trace.record(now, who, name, event),
             Event::Disk(event) => trace.record(now, who, name, event),
             Event::Process(event) => trace.record(now, who, name, event),
-            Event::Command(command) => trace.record(now, who, name, &Shown("< command", command)),
+            Event::Command(command) => trace.record(now, who, name, command),
         }
         let local = self.ctx.hosts[usize::from(host.0)].clock.local(now);
         let mut actions = core::mem::take(&mut self.actions);
@@ -384,7 +384,7 @@ impl World {
                 self.processes.act(&mut self.ctx, &mut self.disk, id, host, action);
             }
             Action::Notify(notice) => {
-                self.ctx.trace.record(now, who, name, &Shown("!", &notice));
+                self.ctx.trace.record(now, who, name, &notice);
                 self.notices.push_back((id, notice));
             }
         }
