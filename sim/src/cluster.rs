@@ -13,6 +13,7 @@ use crate::clock::{Clock, Micros, SECOND};
 use crate::context::{Context, HostId, ProcId};
 use crate::failure::Failure;
 use crate::fault::{Counts, Fault, Swarm};
+use crate::lab::Told;
 use crate::oracles::Oracles;
 use crate::workload::{TaskPlan, Taste};
 use crate::world::{Happening, World};
@@ -80,11 +81,10 @@ enum Planned {
     Mend(HostId, HostId),
     /// A host woke a second ago.
     LookForCopies,
-    /// A test's own step.
-    Step(usize),
 }
 
 /// A cluster at some moment.
+#[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) world: World,
     pub(crate) oracles: Oracles,
@@ -97,8 +97,8 @@ pub(crate) struct Cluster {
     setup: Setup,
     /// Tasks that a publisher was given and has not answered for.
     asked: BTreeMap<Token, ProcId>,
-    /// What tests wait for: steps that are due.
-    pub(crate) due: Vec<usize>,
+    /// Everything that applications were told, if a test wants to know.
+    pub(crate) log: Option<Vec<Told>>,
 }
 
 impl Setup {
@@ -167,7 +167,7 @@ impl Cluster {
             next_planned: 0,
             setup,
             asked: BTreeMap::new(),
-            due: Vec::new(),
+            log: None,
         };
         for at in 0..cluster.nodes.len() {
             let (name, host) = (cluster.nodes[at].name.clone(), cluster.nodes[at].host);
@@ -198,9 +198,14 @@ impl Cluster {
         self.world.plan(self.world.ctx.now + delay, self.next_planned);
     }
 
-    /// A test's own step comes due.
-    pub(crate) fn step_after(&mut self, delay: Micros, step: usize) {
-        self.plan(delay, Planned::Step(step));
+    /// Which node is given a task.
+    pub(crate) fn publisher_of(&self, plan: usize) -> usize {
+        self.publisher_of[plan]
+    }
+
+    /// How much applications were told, if that is kept.
+    pub(crate) fn told(&self) -> usize {
+        self.log.as_ref().map_or(0, Vec::len)
     }
 
     /// Runs until `limit`, or until `until` holds.
@@ -236,6 +241,10 @@ impl Cluster {
             self.oracles.started(&self.world, &started)?;
         }
         while let Some((proc, notice)) = self.world.notices.pop_front() {
+            if let Some(log) = &mut self.log {
+                let (at, node) = (self.world.ctx.now, self.world.name(proc).to_owned());
+                log.push(Told { at, node, notice: notice.clone() });
+            }
             self.application(proc, notice)?;
         }
         Ok(())
@@ -255,7 +264,6 @@ impl Cluster {
             }
             Some(Planned::Mend(from, to)) => self.world.ctx.mend(from, to),
             Some(Planned::LookForCopies) => self.oracles.copies(&self.world)?,
-            Some(Planned::Step(step)) => self.due.push(step),
         }
         Ok(())
     }
@@ -285,9 +293,22 @@ pub(crate) fn run_seed(seed: u64, keep_trace: bool) -> (Result<(), Failure>, Rep
     (result, report, cluster.world.ctx.trace.take_lines())
 }
 
+/// The same in a given setup: its nodes, its faults.
+pub(crate) fn run_setup(seed: u64, setup: Setup) -> (Result<(), Failure>, Report) {
+    let mut choices = Choices::seeded(seed, 0);
+    let mut cluster = fill(seed, &mut choices, setup, false);
+    let result = crate::failure::guard(|| cluster.live());
+    (result, cluster.report())
+}
+
 fn draw(seed: u64, keep_trace: bool) -> Cluster {
     let mut choices = Choices::seeded(seed, 0);
     let setup = Setup::draw(&mut choices);
+    fill(seed, &mut choices, setup, keep_trace)
+}
+
+/// A cluster with a workload.
+fn fill(seed: u64, choices: &mut Choices, setup: Setup, keep_trace: bool) -> Cluster {
     let horizon = setup.horizon;
     let publishers = setup.publishers;
     let mut cluster = Cluster::new(seed, setup, keep_trace);
@@ -297,7 +318,7 @@ fn draw(seed: u64, keep_trace: bool) -> Cluster {
         taste.largest = 3 << 20;
     }
     for number in 1..=choices.between(1, 12) {
-        let plan = TaskPlan::draw(&mut choices, number, taste);
+        let plan = TaskPlan::draw(choices, number, taste);
         let who = *choices.pick(&publishers);
         let delay = choices.below(horizon * 2 / 3);
         cluster.task(who, delay, plan);

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod context;
 pub mod failure;
 pub mod fault;
+pub mod lab;
 pub mod machine;
 pub mod runner;
 pub mod script;
@@ -24,4 +25,4 @@ mod process;
 mod workload;
 mod world;
 
-pub use cluster::Report;
+pub use cluster::{Report, Setup};

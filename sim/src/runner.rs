@@ -1,6 +1,6 @@
 //! Many seeds, on some threads; or one seed with its trace.
 
-use crate::cluster::{self, Report};
+use crate::cluster::{self, Report, Setup};
 use crate::failure::{self, Failure};
 use crate::mesh::Mesh;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +29,20 @@ pub fn run_one(seed: u64, trace: bool) -> Outcome {
         return Outcome { seed, result, report, trace };
     }
     let (result, report, trace) = cluster::run_seed(seed, trace);
+    Outcome { seed, result, report, trace }
+}
+
+/// Runs one seed of a cluster in a given setup: its nodes and the faults that may be injected.
+pub fn run_setup(seed: u64, setup: Setup) -> Outcome {
+    let (result, report) = cluster::run_setup(seed, setup);
+    Outcome { seed, result, report, trace: Vec::new() }
+}
+
+/// Runs one seed of connections alone.
+pub fn run_connections(seed: u64) -> Outcome {
+    let mut mesh = Mesh::draw(seed, false);
+    let result = failure::guard(|| mesh.live());
+    let (report, trace) = mesh.report();
     Outcome { seed, result, report, trace }
 }
 

@@ -258,7 +258,8 @@ impl Entry for ProcessAction {
             }
             Self::Spawn { run, spec, deadline } => {
                 let words: Vec<_> = spec.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
-                let _ = write!(line, "> Spawn {run} {:?} until {deadline:?}: {}", spec.folder, words.join(" "));
+                let _ =
+                    write!(line, "> Spawn {run} {:?} until {deadline:?}: {}", spec.folder, words.join(" "));
             }
             other => {
                 line.push_str("> ");
@@ -302,7 +303,9 @@ impl Entry for Command {
                 hash.bytes(data);
                 hash.number(u64::from(*last));
             }
-            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => hash.debug(self),
+            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+                hash.debug(self)
+            }
         }
     }
 
@@ -341,7 +344,9 @@ impl Entry for Notice {
                 hash.number(*offset);
                 hash.bytes(data);
             }
-            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => hash.debug(self),
+            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+                hash.debug(self)
+            }
         }
     }
 

@@ -91,7 +91,7 @@ impl Cluster {
         self.tell(proc, delay, ExecutorCommand::Input { task, data, last });
     }
 
-    pub(super) fn cancel(&mut self, task: TaskId) {
+    pub(crate) fn cancel(&mut self, task: TaskId) {
         let Some(published) = self.oracles.tasks.get(&task) else { return };
         let proc = published.proc;
         self.world.ctx.count(Fault::Cancel);

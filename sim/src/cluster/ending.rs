@@ -25,6 +25,11 @@ impl Cluster {
         self.begin_storm();
         let horizon = self.setup.horizon;
         self.run(horizon, |_| false)?;
+        self.end_well()
+    }
+
+    /// Peace, and all that must be true after it.
+    pub(crate) fn end_well(&mut self) -> Result<(), Failure> {
         self.peace();
         self.all_ends()?;
         self.probe()?;
