@@ -63,9 +63,11 @@ impl Registry {
             Message::Publish(publish) => self.published(now, id, session, publish, out),
             Message::Decline(decline) => self.declined(now, member, &decline, out),
             Message::Taken(Taken { task, by, attempt }) if task.publisher == member => {
+                self.queue.confirm(task);
                 self.taken(now, task, State::Taken { by, attempt }, out);
             }
             Message::Open(Open { task, avoid }) if task.publisher == member => {
+                self.queue.confirm(task);
                 self.queue.avoid(task, avoid);
                 self.open(now, task, out);
             }
@@ -94,10 +96,11 @@ impl Registry {
         }
         let Register { name, address, slots, client, labels, running, proposed } = register;
         let member = session.peer;
-        let address = address.completed(session.socket.ip());
+        let address = address.completed(session.socket.ip().to_canonical());
         // Not even a link that the layer below still believes in counts beside the one it registers on.
-        let old = self.members.connection(member).filter(|old| *old != id);
-        if let Some(old) = old {
+        let old = self.members.connection(member);
+        let new_link = old != Some(id);
+        if let Some(old) = old.filter(|_| new_link) {
             self.sessions.remove(old);
             self.manager.discard(now, old, out);
         }
@@ -129,6 +132,34 @@ impl Registry {
         self.back_in_work(member);
         self.waits.forget(member);
         self.ask_again(now, member, out);
+        if new_link && self.queue.doubt(member) {
+            self.doubts.set(member, now + self.limits.lease);
+        }
+    }
+
+    /// A publisher that registered again has been publishing for as long as it had anything to publish: what it did not name
+    /// has ended, and the word of it was lost with its old link (ledger R6).
+    pub(super) fn said_all(&mut self, now: Instant, publisher: InstanceId, out: &mut Out) {
+        let gone = self.queue.remove_doubted(publisher);
+        self.tasks_gone(now, gone, out);
+        self.waits.touch(publisher);
+        self.unsettled = true;
+        self.call_back(now, out);
+    }
+
+    /// Lets go of tasks that are out of the table.
+    fn tasks_gone(&mut self, now: Instant, gone: Vec<(TaskId, State)>, out: &mut Out) {
+        for (task, state) in gone {
+            match state {
+                State::Proposed { to, number } => {
+                    self.capacity.proposal_over(to, number);
+                    self.withdraw(now, task, to, out);
+                }
+                State::Taken { by, .. } => self.capacity.released(by),
+                State::Waiting | State::Ended(_) => {}
+            }
+            out.notify(RegistryNotice::TaskEnded(task, None));
+        }
     }
 
     /// Brings together what the member says it has not claimed and what is known here (ledger R6).
@@ -165,17 +196,9 @@ impl Registry {
     /// A member is out: it left, or was silent for too long. Its tasks end with it, since nobody else may end them.
     pub(super) fn gone(&mut self, now: Instant, member: InstanceId, left: bool, out: &mut Out) {
         self.out_of_work(now, member, out);
-        for (task, state) in self.queue.remove_publisher(member) {
-            match state {
-                State::Proposed { to, number } => {
-                    self.capacity.proposal_over(to, number);
-                    self.withdraw(now, task, to, out);
-                }
-                State::Taken { by, .. } => self.capacity.released(by),
-                State::Waiting | State::Ended(_) => {}
-            }
-            out.notify(RegistryNotice::TaskEnded(task, None));
-        }
+        self.doubts.clear(&member);
+        let gone = self.queue.remove_publisher(member);
+        self.tasks_gone(now, gone, out);
         while let Some(pending) = self.questions.take_of(member) {
             self.publisher_silent(now, &pending, out);
         }
@@ -211,7 +234,7 @@ impl Registry {
         }
         let Some(member) = self.members.member(session.peer) else { return };
         let name = Arc::clone(&member.name);
-        self.members.set_claims_at(session.peer, publisher.completed(session.socket.ip()));
+        self.members.set_claims_at(session.peer, publisher.completed(session.socket.ip().to_canonical()));
         let published = Published { title, publisher: name, placement, avoid };
         let publication = self.queue.publish(now, task, published);
         let again = match publication {
@@ -224,6 +247,12 @@ impl Registry {
                 return;
             }
         };
+        // It is not through yet; more may follow.
+        if self.queue.is_in_doubt(session.peer) {
+            self.doubts.set(session.peer, now + self.limits.lease);
+        } else {
+            self.doubts.clear(&session.peer);
+        }
         self.send(now, id, Accepted { task }, out);
         out.notify(RegistryNotice::TaskPublished { task, again });
         self.unsettled = true;

@@ -40,6 +40,7 @@ use crate::machine::{Actions, Event, Machine};
 use crate::message::Message;
 use crate::net::NetError;
 use crate::time::earliest;
+use crate::timers::Timers;
 use crate::wire::WireError;
 use crate::{Address, Config, ConnectionId, InstanceId, Instant, Limits};
 use alloc::collections::BTreeSet;
@@ -81,6 +82,8 @@ pub struct Registry {
     pairs: Pairs,
     waits: Waits,
     questions: Questions,
+    /// When a publisher that registered again is taken to have said all it has to say of its tasks.
+    doubts: Timers<InstanceId>,
     /// Whose turn it was last among publishers with waiting tasks.
     turn: InstanceId,
     /// Turns and classes looked at so far.
@@ -115,6 +118,7 @@ impl Registry {
             pairs: Pairs::new(limits.unreachable),
             waits: Waits::default(),
             questions: Questions::new(limits.ask),
+            doubts: Timers::new(),
             turn: InstanceId::NONE,
             looked: 0,
             unsettled: false,
@@ -277,6 +281,9 @@ impl Registry {
             self.look_at(now, task, out);
         }
         self.queue.forget_ended(now);
+        while let Some(publisher) = self.doubts.pop_due(now) {
+            self.said_all(now, publisher, out);
+        }
         if self.pairs.expire(now) {
             self.touch_all();
         }
@@ -338,6 +345,7 @@ impl Machine for Registry {
             self.sessions.deadline(),
             self.members.deadline(),
             self.queue.deadline(),
+            self.doubts.next(),
             self.pairs.deadline(),
             self.questions.deadline(),
         ];
@@ -400,7 +408,10 @@ impl Registry {
             }
         }
         for publisher in self.queue.publishers() {
-            if self.members.connection(publisher).is_some() {
+            let linked = self.members.connection(publisher).is_some();
+            let timed = self.doubts.at(&publisher).is_some();
+            assert!(timed || !linked || !self.queue.is_in_doubt(publisher), "{publisher}: in doubt for ever");
+            if linked {
                 assert_eq!(
                     self.waits.told(publisher),
                     self.reasons(publisher),

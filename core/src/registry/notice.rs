@@ -99,7 +99,7 @@ pub enum RegistryNotice {
     },
     /// A publisher says that its task is free again.
     TaskOpen(TaskId),
-    /// A task has ended; `None`: its publisher is gone.
+    /// A task has ended; `None`: its publisher is gone, or is back and knows nothing of it any more.
     TaskEnded(TaskId, Option<EndKind>),
     /// The table is full ([`Limits::max_tasks`](crate::Limits::max_tasks)): what this publisher publishes is not accepted until
     /// other tasks end. Told once until a tenth of the table is free; then its connection is closed, so that it registers and

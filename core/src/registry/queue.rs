@@ -80,6 +80,8 @@ struct Publisher {
     classes: BTreeMap<Class, BTreeMap<u64, u64>>,
     /// The first of each class.
     heads: BTreeMap<u64, Class>,
+    /// Tasks it has said nothing of since it registered again.
+    doubted: BTreeSet<u64>,
 }
 
 /// What a publication brings.
@@ -149,6 +151,7 @@ impl Queue {
     /// Takes a publication. A known task keeps its place and state; its demands become those given now.
     pub(super) fn publish(&mut self, now: Instant, id: TaskId, published: Published) -> Publication {
         let Published { mut title, publisher, placement, avoid } = published;
+        self.confirm(id);
         if self.tasks.contains_key(&id) {
             self.redemand(id, |task| {
                 task.placement = placement;
@@ -227,6 +230,7 @@ impl Queue {
             *self.held.entry(by).or_default() += 1;
         }
         if let State::Ended(_) = state {
+            self.confirm(id);
             self.ended.push_back((now, id));
             self.live -= 1;
             self.publisher_less(id.publisher);
@@ -238,14 +242,46 @@ impl Queue {
         Some(old)
     }
 
+    /// The publisher has registered again: each of its tasks is in doubt until it says something of it. An end may have been
+    /// lost with its old link, and what has ended is not published again. True if there is any.
+    pub(super) fn doubt(&mut self, publisher: InstanceId) -> bool {
+        let live = |task: &Task| !matches!(task.state, State::Ended(_));
+        let tasks = self.of(publisher).filter(|(_, task)| live(task)).map(|(id, _)| id.number).collect();
+        if let Some(publisher) = self.publishers.get_mut(&publisher) {
+            publisher.doubted = tasks;
+        }
+        self.is_in_doubt(publisher)
+    }
+
+    /// The publisher has said something of this task.
+    pub(super) fn confirm(&mut self, id: TaskId) {
+        if let Some(publisher) = self.publishers.get_mut(&id.publisher) {
+            publisher.doubted.remove(&id.number);
+        }
+    }
+
+    /// Whether any task of this publisher is in doubt.
+    pub(super) fn is_in_doubt(&self, publisher: InstanceId) -> bool {
+        self.publishers.get(&publisher).is_some_and(|publisher| !publisher.doubted.is_empty())
+    }
+
+    /// The publisher has said all: what is still in doubt is gone. What that is, and where it stood.
+    pub(super) fn remove_doubted(&mut self, publisher: InstanceId) -> Vec<(TaskId, State)> {
+        let doubted =
+            self.publishers.get_mut(&publisher).map(|publisher| core::mem::take(&mut publisher.doubted));
+        let ids = doubted.into_iter().flatten().map(|number| TaskId { publisher, number });
+        let gone = ids.filter_map(|id| Some((id, self.tasks.get(&id)?.state))).collect();
+        self.remove(publisher, gone)
+    }
+
     /// The publisher is gone, and with it all that has not ended. What is gone, and where it stood.
     pub(super) fn remove_publisher(&mut self, publisher: InstanceId) -> Vec<(TaskId, State)> {
-        let mut gone = Vec::new();
-        for (id, task) in self.of(publisher) {
-            if !matches!(task.state, State::Ended(_)) {
-                gone.push((id, task.state));
-            }
-        }
+        let all = self.of(publisher).map(|(id, task)| (id, task.state));
+        let gone = all.filter(|(_, state)| !matches!(state, State::Ended(_))).collect();
+        self.remove(publisher, gone)
+    }
+
+    fn remove(&mut self, publisher: InstanceId, gone: Vec<(TaskId, State)>) -> Vec<(TaskId, State)> {
         for (id, state) in &gone {
             self.unfile(*id);
             self.timers.clear(id);
@@ -524,6 +560,11 @@ impl Queue {
         for (id, publisher) in &self.publishers {
             assert_eq!(self.waiting.contains(id), !publisher.classes.is_empty(), "{id}: in turn");
             assert_eq!(publisher.heads.len(), publisher.classes.len(), "{id}: heads");
+            for number in &publisher.doubted {
+                let task = self.tasks.get(&TaskId { publisher: *id, number: *number });
+                let live = task.is_some_and(|task| !matches!(task.state, State::Ended(_)));
+                assert!(live, "{id}-{number}: in doubt, and not there");
+            }
             for (class, tasks) in &publisher.classes {
                 let head = tasks.first_key_value().map(|(order, _)| *order);
                 assert_eq!(head.and_then(|head| publisher.heads.get(&head)), Some(class), "{id}: head");
@@ -569,7 +610,7 @@ fn bounded(mut avoid: Vec<InstanceId>) -> Vec<InstanceId> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::format;
+    use std::{format, vec};
 
     fn node(n: u8) -> InstanceId {
         InstanceId([n; 16])
@@ -758,6 +799,8 @@ mod tests {
         End(u8, u64),
         Decline(u8, u64, u8),
         Gone(u8),
+        Doubt(u8),
+        Said(u8),
         Later(u64),
     }
 
@@ -773,6 +816,8 @@ mod tests {
             1 => who().prop_map(|(p, n)| Op::End(p, n)),
             6 => (who(), 10..20u8).prop_map(|((p, n), m)| Op::Decline(p, n, m)),
             1 => (1..4u8).prop_map(Op::Gone),
+            1 => (1..4u8).prop_map(Op::Doubt),
+            1 => (1..4u8).prop_map(Op::Said),
             2 => (0..2_000u64).prop_map(Op::Later),
         ]
     }
@@ -808,6 +853,11 @@ mod tests {
                         }
                     }
                     Op::Gone(p) => { queue.remove_publisher(node(p)); }
+                    Op::Doubt(p) => { queue.doubt(node(p)); }
+                    Op::Said(p) => {
+                        queue.remove_doubted(node(p));
+                        prop_assert!(!queue.is_in_doubt(node(p)));
+                    }
                     Op::Later(millis) => {
                         now += Duration::from_millis(millis);
                         let mut turns = 0;

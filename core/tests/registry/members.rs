@@ -326,6 +326,28 @@ fn r6_claimed_and_never_heard_the_publisher_s_word_counts() {
 }
 
 #[test]
+fn r6_finished_and_never_heard_the_publisher_s_silence_about_it_counts() {
+    let mut world = World::new();
+    let (one, publisher) = (world.executor("one", 1), world.executor("p", 0));
+    let (finished, kept) = (world.publish(publisher), world.publish(publisher));
+    world.take(finished, one, 1);
+    // It ends while the link is dead, and nobody repeats that.
+    world.cut(publisher);
+    world.link(publisher);
+    world.register(publisher, "p", 0);
+    world.pass(10.0, &[(publisher, 0), (one, 0)]);
+    world.say(publisher, publication(kept));
+    world.pass(10.0, &[(publisher, 0), (one, 0)]);
+    assert_eq!(nodes(&mut world)[0].running, 1, "as long as it publishes it is not through");
+    world.notices();
+    world.pass(5.1, &[(publisher, 0), (one, 1)]);
+    assert_eq!(world.notices(), [RegistryNotice::TaskEnded(finished, None)]);
+    assert_eq!(nodes(&mut world)[0].running, 0, "no slot leaks");
+    let Reply::Tasks { rows, .. } = world.answer(Question::Tasks) else { panic!() };
+    assert_eq!(rows.iter().map(|row| row.task).collect::<Vec<_>>(), [kept]);
+}
+
+#[test]
 fn r7_a_task_that_another_registry_s_executor_took_is_not_proposed_again() {
     let mut world = World::new();
     let (one, publisher) = (world.executor("one", 1), world.executor("p", 0));
