@@ -233,7 +233,6 @@ pub(crate) fn variable(text: &OsStr) -> Outcome<Option<(Vec<u8>, Vec<u8>)>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -225,10 +225,9 @@ impl Children {
             let _ = reader.join();
         }
         while let Some(heard) = self.next(Duration::ZERO) {
-            if let Heard::Text(from, text) = heard {
-                if from == id {
-                    *last = text;
-                }
+            match heard {
+                Heard::Text(from, text) if from == id => *last = text,
+                _ => {}
             }
         }
     }

@@ -53,6 +53,10 @@ command's folder. Its environment is PATH, HOME, LANG, what -e sets, XXNET_TASK
 and XXNET_ATTEMPT. Its output is shown as it is written. Standard input is
 forwarded when it is a pipe or a file.
 
+With -C, what the command changed comes back into DIR. What you changed there
+meanwhile is left alone; the command's version lands beside it, as
+NAME.xxnet-new.
+
 Examples:
   xxnet run -- hostname
   xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'

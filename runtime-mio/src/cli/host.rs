@@ -1,6 +1,7 @@
 //! Where the command line meets the runtime: each machine driven until the command line says stop.
 
 use super::errors::{Failure, Outcome, plain};
+use std::io::ErrorKind;
 use std::path::Path;
 use xxnet_core::client::{Client, ClientCommand, ClientNotice};
 use xxnet_core::executor::{Executor, ExecutorCommand, ExecutorNotice};
@@ -107,7 +108,14 @@ fn drive<M: Machine>(
     let mut driver = Driver::new(machine, options)
         .map_err(|error| Failure::new(format!("cannot start the network loop: {}", plain(&error))))?;
     begin(&Door(driver.handle()))?;
-    driver.run(on_notice).map_err(|error| Failure::new(format!("the network loop failed: {}", plain(&error))))
+    driver.run(on_notice).map_err(|error| {
+        Failure::new(match error.kind() {
+            ErrorKind::BrokenPipe => {
+                "its supervisor was killed, so every command here has been ended".to_owned()
+            }
+            _ => format!("the network loop failed: {}", plain(&error)),
+        })
+    })
 }
 
 /// Calls `heard` with each signal that asks to end (SIGINT, SIGTERM, SIGHUP), and how many there were. Once a process.

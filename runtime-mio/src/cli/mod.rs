@@ -218,7 +218,6 @@ fn is_run(words: impl Iterator<Item = OsString>) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use clap::CommandFactory;

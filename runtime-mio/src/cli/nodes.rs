@@ -79,7 +79,6 @@ fn as_text(rows: &[NodeRow], style: Style) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use xxnet_core::InstanceId;

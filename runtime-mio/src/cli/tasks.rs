@@ -90,7 +90,6 @@ fn as_text(rows: &[TaskRow], more: u64, style: Style) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use xxnet_core::message::WaitReason;

@@ -80,7 +80,6 @@ fn as_text(row: &WhyRow, style: Style) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use xxnet_core::{InstanceId, TaskId};

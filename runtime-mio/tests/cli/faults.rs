@@ -25,6 +25,38 @@ fn t7_an_executor_killed_while_it_runs_a_task() {
 }
 
 #[test]
+fn t7_a_host_that_falls_silent_keeps_its_task_until_the_lease_is_over() {
+    let cluster = Cluster::new(2, 1);
+    let mark = format!("1{:07}", std::process::id());
+    let script = format!("echo attempt $XXNET_ATTEMPT; [ $XXNET_ATTEMPT = 2 ] || sleep {mark}");
+    let mut running = Running::start(cluster.xxnet(["run", "--", "sh", "-c", &script]));
+    running.until_out("attempt 1");
+    let tasks = cluster.until_tasks(|tasks| tasks.len() == 1 && tasks[0]["executor"].is_string());
+    let victim = if tasks[0]["executor"] == "node-1" { 0 } else { 1 };
+    // As if the whole host were frozen: supervisor, executor, keepers, commands.
+    let mut frozen = vec![cluster.executors[victim].process];
+    while let Some(parent) =
+        frozen.iter().find_map(|process| children(*process).into_iter().find(|child| !frozen.contains(child)))
+    {
+        frozen.push(parent);
+    }
+    let silent = std::time::Instant::now();
+    frozen.iter().for_each(|process| signal(*process, libc::SIGSTOP));
+    running.until_out("attempt 2");
+    let took = silent.elapsed();
+    let alive = processes(&format!("sleep\0{mark}"));
+    // Renewals are 3 s apart, so the last one was heard at most that long before.
+    assert!(took > Duration::from_secs(11) && took < Duration::from_secs(20), "{took:?}");
+    assert!(!alive.is_empty(), "the frozen command should still be there");
+    running.finish().expect(0);
+    frozen.iter().for_each(|process| signal(*process, libc::SIGCONT));
+    // Thawed, it is ended within a second or so: its deadline has passed.
+    within(Duration::from_secs(5), "the thawed command to be ended", || {
+        processes(&format!("sleep\0{mark}")).is_empty()
+    });
+}
+
+#[test]
 fn t6_a_publisher_killed_while_its_task_runs() {
     let cluster = Cluster::new(1, 1);
     let mark = format!("3{:07}", std::process::id());
@@ -41,18 +73,18 @@ fn t6_a_publisher_killed_while_its_task_runs() {
 
 #[test]
 fn r4_a_registry_killed_under_running_and_queued_tasks() {
-    let mut cluster = Cluster::new(2, 2);
+    let mut cluster = Cluster::new(2, 4);
     let log = cluster.home.at("ran");
     std::fs::create_dir(&log).unwrap();
-    let count = 40;
+    let count = 200;
     let tasks: Vec<Running> = (0..count)
         .map(|n| {
             // Each run leaves a file of its own: two would show.
-            let script = format!("mktemp {}/{n}.XXXXXX; sleep 0.2", log.display());
+            let script = format!("mktemp {}/{n}.XXXXXX; sleep 0.1", log.display());
             Running::start(cluster.xxnet(["run", "-q", "--", "sh", "-c", &script]))
         })
         .collect();
-    until("some to have run", || std::fs::read_dir(&log).unwrap().count() >= 8);
+    until("some to have run", || std::fs::read_dir(&log).unwrap().count() >= 20);
     let address = cluster.registry.address.clone();
     cluster.registry.kill();
     cluster.registry = Daemon::registry(&cluster.home, &address);

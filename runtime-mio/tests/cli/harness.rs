@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Far more than anything here takes; a test that reaches it has failed.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A user of this machine: a home with a key in it, a folder to be in.
-pub struct Home {
+pub(crate) struct Home {
     dir: TempDir,
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         for name in ["here", "work", "tmp"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
@@ -27,25 +27,25 @@ impl Home {
     }
 
     /// Something in the folder that commands are started in.
-    pub fn here(&self, name: &str) -> PathBuf {
+    pub(crate) fn here(&self, name: &str) -> PathBuf {
         self.dir.path().join("here").join(name)
     }
 
     /// Something in the home itself.
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.here(name), text).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.here(name)).unwrap()
     }
 
     /// `xxnet ARGS…` as this user.
-    pub fn xxnet<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn xxnet<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xxnet"));
         command.args(args).current_dir(self.here("")).stdin(Stdio::null());
         for name in ["XXNET_REG", "XXNET_KEY_FILE", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "NO_COLOR"] {
@@ -56,7 +56,7 @@ impl Home {
     }
 
     /// Work folders of tasks that are still there.
-    pub fn work_folders(&self) -> Vec<PathBuf> {
+    pub(crate) fn work_folders(&self) -> Vec<PathBuf> {
         let within = |path: &Path| {
             std::fs::read_dir(path)
                 .map(|d| d.flatten().map(|e| e.path()).collect::<Vec<_>>())
@@ -67,15 +67,15 @@ impl Home {
 }
 
 /// A registry and executors, each a process of its own, and a user.
-pub struct Cluster {
-    pub home: Home,
-    pub registry: Daemon,
-    pub executors: Vec<Daemon>,
+pub(crate) struct Cluster {
+    pub(crate) home: Home,
+    pub(crate) registry: Daemon,
+    pub(crate) executors: Vec<Daemon>,
 }
 
 impl Cluster {
     /// With so many executors of so many slots.
-    pub fn new(executors: usize, slots: usize) -> Self {
+    pub(crate) fn new(executors: usize, slots: usize) -> Self {
         let home = Home::new();
         let registry = Daemon::registry(&home, "127.0.0.1:0");
         let executors =
@@ -84,26 +84,26 @@ impl Cluster {
     }
 
     /// `xxnet ARGS…` with this cluster's registry.
-    pub fn xxnet<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn xxnet<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.home.xxnet(args);
         command.env("XXNET_REG", &self.registry.address);
         command
     }
 
     /// `xxnet run ARGS…`, to its end.
-    pub fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
         finish(self.xxnet(["run"].iter().chain(args)))
     }
 
     /// `xxnet LIST --json`.
-    pub fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let ended = finish(self.xxnet(args.iter().chain(&["--json"])));
         ended.expect(0);
         serde_json::from_str(&ended.out).unwrap()
     }
 
     /// Waits until `wanted` is true of the tasks' list.
-    pub fn until_tasks(&self, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub(crate) fn until_tasks(&self, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut last = Vec::new();
         until("the tasks' list to show it", || {
             last = self.json(&["tasks"])["tasks"].as_array().cloned().unwrap();
@@ -114,29 +114,29 @@ impl Cluster {
 }
 
 /// One registry or executor.
-pub struct Daemon {
-    pub address: String,
+pub(crate) struct Daemon {
+    pub(crate) address: String,
     /// The process that a user sees; of an executor this is the supervisor.
-    pub process: u32,
+    pub(crate) process: u32,
     /// The daemon itself.
-    pub inner: u32,
+    pub(crate) inner: u32,
     child: Child,
     _stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
 }
 
 impl Daemon {
-    pub fn registry(home: &Home, listen: &str) -> Self {
+    pub(crate) fn registry(home: &Home, listen: &str) -> Self {
         let mut command = home.xxnet(["--log-format=json", "-v", "reg", "--until-stdin-closes"]);
         command.arg(format!("--listen={listen}"));
         Self::start(command, "listening")
     }
 
-    pub fn executor(home: &Home, registry: &str, number: usize, slots: usize) -> Self {
+    pub(crate) fn executor(home: &Home, registry: &str, number: usize, slots: usize) -> Self {
         Self::start(Self::executor_command(home, registry, number, slots), "registered")
     }
 
-    pub fn executor_command(home: &Home, registry: &str, number: usize, slots: usize) -> Command {
+    pub(crate) fn executor_command(home: &Home, registry: &str, number: usize, slots: usize) -> Command {
         let mut command = home.xxnet(["--log-format=json", "-v", "exe", "--until-stdin-closes"]);
         command.arg(format!("--reg={registry}")).arg(format!("--name=node-{number}"));
         command.arg(format!("--slots={slots}")).arg("--work-dir").arg(home.at("work"));
@@ -144,7 +144,7 @@ impl Daemon {
     }
 
     /// Starts it and waits until it says `ready`, with an address.
-    pub fn start(mut command: Command, ready: &str) -> Self {
+    pub(crate) fn start(mut command: Command, ready: &str) -> Self {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -167,7 +167,7 @@ impl Daemon {
     }
 
     /// The next log line of that event.
-    pub fn wait_for(&self, event: &str) -> Value {
+    pub(crate) fn wait_for(&self, event: &str) -> Value {
         let until = Instant::now() + LONG;
         let mut seen = String::new();
         loop {
@@ -181,18 +181,18 @@ impl Daemon {
     }
 
     /// Whether it still runs.
-    pub fn lives(&mut self) -> bool {
+    pub(crate) fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// SIGKILL to the daemon itself, and waits for its end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         signal(self.inner, libc::SIGKILL);
         wait(&mut self.child, LONG);
     }
 
     /// Its whole life in order: exit status after SIGTERM.
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         signal(self.process, libc::SIGTERM);
         wait(&mut self.child, LONG)
     }
@@ -214,28 +214,28 @@ impl Drop for Daemon {
 
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub status: ExitStatus,
-    pub out: String,
-    pub err: String,
-    pub took: Duration,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) took: Duration,
 }
 
 impl Ended {
-    pub fn code(&self) -> i32 {
+    pub(crate) fn code(&self) -> i32 {
         self.status.code().unwrap_or(-1)
     }
 
     /// It must have exited with this.
     #[track_caller]
-    pub fn expect(&self, code: i32) -> &Self {
+    pub(crate) fn expect(&self, code: i32) -> &Self {
         assert_eq!(self.code(), code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     /// Standard error must be one sentence of ours, and say this.
     #[track_caller]
-    pub fn says(&self, what: &str) -> &Self {
+    pub(crate) fn says(&self, what: &str) -> &Self {
         assert!(self.err.starts_with("xxnet: "), "not ours:\n{}", self.err);
         assert_eq!(self.err.lines().count(), 1, "more than one line:\n{}", self.err);
         assert!(self.err.contains(what), "does not say '{what}':\n{}", self.err);
@@ -245,12 +245,12 @@ impl Ended {
 
 /// Runs a command to its end, within a limit.
 #[track_caller]
-pub fn finish(command: Command) -> Ended {
+pub(crate) fn finish(command: Command) -> Ended {
     Running::start(command).finish()
 }
 
 /// A command under way.
-pub struct Running {
+pub(crate) struct Running {
     child: Option<Child>,
     began: Instant,
     out: Receiver<(Instant, Vec<u8>)>,
@@ -259,7 +259,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let began = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = pieces(child.stdout.take().unwrap());
@@ -267,29 +267,29 @@ impl Running {
         Self { child: Some(child), began, out, err, seen: [Vec::new(), Vec::new()] }
     }
 
-    pub fn process(&self) -> u32 {
+    pub(crate) fn process(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
-    pub fn stdin(&mut self) -> ChildStdin {
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
         self.child.as_mut().unwrap().stdin.take().unwrap()
     }
 
     /// Waits until standard output holds `text`; returns when that piece came.
     #[track_caller]
-    pub fn until_out(&mut self, text: &str) -> Instant {
+    pub(crate) fn until_out(&mut self, text: &str) -> Instant {
         wait_text(&self.out, &mut self.seen[0], text)
     }
 
     /// Waits until standard error holds `text`.
     #[track_caller]
-    pub fn until_err(&mut self, text: &str) -> Instant {
+    pub(crate) fn until_err(&mut self, text: &str) -> Instant {
         wait_text(&self.err, &mut self.seen[1], text)
     }
 
     /// Waits until standard output has so many lines; returns when the last one came.
     #[track_caller]
-    pub fn until_lines(&mut self, count: usize) -> Instant {
+    pub(crate) fn until_lines(&mut self, count: usize) -> Instant {
         let until = Instant::now() + LONG;
         let mut at = Instant::now();
         while self.seen[0].iter().filter(|b| **b == b'\n').count() < count {
@@ -302,22 +302,22 @@ impl Running {
     }
 
     /// Standard output so far.
-    pub fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         String::from_utf8_lossy(&self.seen[0]).into_owned()
     }
 
     /// Nobody reads standard output any more.
-    pub fn close_out(&mut self) {
+    pub(crate) fn close_out(&mut self) {
         let (_, nothing) = channel();
         self.out = nothing;
     }
 
-    pub fn signal(&self, number: i32) {
+    pub(crate) fn signal(&self, number: i32) {
         signal(self.process(), number);
     }
 
     #[track_caller]
-    pub fn finish(mut self) -> Ended {
+    pub(crate) fn finish(mut self) -> Ended {
         let mut child = self.child.take().unwrap();
         drop(child.stdin.take());
         let until = Instant::now() + LONG;
@@ -394,13 +394,13 @@ fn wait_text(pieces: &Receiver<(Instant, Vec<u8>)>, seen: &mut Vec<u8>, text: &s
 
 /// Waits until something is true, looking often.
 #[track_caller]
-pub fn until(what: &str, wanted: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, wanted: impl FnMut() -> bool) {
     within(LONG, what, wanted);
 }
 
 /// As [`until`], with a limit of one's own.
 #[track_caller]
-pub fn within(limit: Duration, what: &str, mut wanted: impl FnMut() -> bool) -> Duration {
+pub(crate) fn within(limit: Duration, what: &str, mut wanted: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !wanted() {
         assert!(began.elapsed() < limit, "waited {limit:?} for {what}");
@@ -409,7 +409,7 @@ pub fn within(limit: Duration, what: &str, mut wanted: impl FnMut() -> bool) -> 
     began.elapsed()
 }
 
-pub fn signal(process: u32, number: i32) {
+pub(crate) fn signal(process: u32, number: i32) {
     unsafe { libc::kill(i32::try_from(process).unwrap(), number) };
 }
 
@@ -425,7 +425,7 @@ fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
 }
 
 /// Processes whose command line holds `mark`, this test's own excepted.
-pub fn processes(mark: &str) -> Vec<u32> {
+pub(crate) fn processes(mark: &str) -> Vec<u32> {
     let own = std::process::id();
     std::fs::read_dir("/proc")
         .unwrap()
@@ -439,13 +439,24 @@ pub fn processes(mark: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The children of a process.
+pub(crate) fn children(process: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    tasks
+        .flat_map(|task| {
+            let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>()
+        })
+        .collect()
+}
+
 /// A port that nothing listens on, for now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Speaks to a port as no peer does.
-pub fn babble(address: &str, bytes: &[u8]) {
+pub(crate) fn babble(address: &str, bytes: &[u8]) {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     let _ = stream.write_all(bytes);

@@ -1,4 +1,6 @@
 //! The command line, end to end: the real binary, real sockets, files, processes and signals.
+// The helpers are test code too, which the linter cannot see.
+#![allow(clippy::unwrap_used)]
 
 mod bad_input;
 mod faults;

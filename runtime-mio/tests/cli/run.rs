@@ -41,10 +41,10 @@ fn t8_exit_codes_are_the_commands_own() {
 #[test]
 fn t8_a_command_that_is_not_there_or_cannot_be_executed() {
     let cluster = Cluster::new(1, 1);
-    cluster.run(&["--", "surely-no-such-command"]).expect(127).says("no such command");
+    cluster.run(&["--", "surely-no-such-command"]).expect(127).says("no command 'surely-no-such-command'");
     cluster.home.write("plain.txt", "text");
     cluster.run(&["-i", "plain.txt", "--", "./plain.txt"]).expect(126).says("cannot execute");
-    cluster.run(&["--", "./none"]).expect(127).says("no such command");
+    cluster.run(&["--", "./none"]).expect(127).says("no command './none'");
 }
 
 #[test]

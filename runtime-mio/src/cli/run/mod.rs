@@ -12,6 +12,7 @@ use super::errors::{Failure, Outcome, exit, plain};
 use super::exe::default_work_dir;
 use super::host::{self, Workshop};
 use super::logging::LogFormat;
+use super::table::printable;
 use super::{Common, logging};
 use session::Session;
 use std::cell::RefCell;
@@ -74,6 +75,7 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
     // All that can be wrong here is found before anybody is asked.
     let stdin = !args.no_stdin && input::is_forwarded();
     let spec = spec(&args, stdin)?;
+    let command = args.command.first().map_or_else(String::new, |word| printable(&word.to_string_lossy()));
     let registries = if args.local { Vec::new() } else { args.reg.reg };
     let listen = match &args.listen {
         Some(address) => resolve(address)?,
@@ -96,7 +98,8 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
         client: true,
         lease_only: false,
     };
-    let session = RefCell::new(Session::new(common.loudness().is_quiet(), logs, executor.registries.len()));
+    let quiet = common.loudness().is_quiet();
+    let session = RefCell::new(Session::new(command, quiet, logs, executor.registries.len()));
     host::executor(
         config,
         executor,

@@ -3,13 +3,14 @@
 use super::super::errors::{Failure, Outcome, exit};
 use super::super::host::{self, Door, Flow};
 use super::super::words::{is_hopeless, no_registry, publish_error};
-use super::super::{daemon, notices, say, say_error};
+use super::super::{daemon, eprintln_quietly, notices, say, say_error};
 use super::hint::Hint;
 use super::input::Input;
 use super::output::{Output, Piece, Trouble};
 use super::progress::Progress;
 use super::signal_code;
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use xxnet_core::connection::DisconnectReason;
@@ -21,6 +22,8 @@ use xxnet_core::{Address, TaskId};
 
 /// One task, from its publication to its end.
 pub(super) struct Session {
+    /// What runs, for people.
+    command: String,
     quiet: bool,
     logs: bool,
     streams: Option<(Output, Input)>,
@@ -41,8 +44,9 @@ pub(super) struct Session {
 
 impl Session {
     /// Before anything has happened.
-    pub(super) fn new(quiet: bool, logs: bool, registries: usize) -> Self {
+    pub(super) fn new(command: String, quiet: bool, logs: bool, registries: usize) -> Self {
         Self {
+            command,
             quiet,
             logs,
             streams: None,
@@ -69,7 +73,7 @@ impl Session {
             }
             interrupted.store(signal, Ordering::SeqCst);
             if !quiet {
-                say("cancelling the task; Ctrl-C again leaves at once");
+                say_cancelling(signal);
             }
             // Its own task is cancelled with it.
             door.send(ExecutorCommand::Shutdown);
@@ -246,12 +250,16 @@ impl Session {
                 exit::TIMED_OUT
             }
             Exit::NotFound => {
-                say_error(&format!("{executor} has no such command; ship it with -i, or install it there"));
+                say_error(&format!(
+                    "{executor} has no command '{}'; ship it with -i, or install it there",
+                    self.command
+                ));
                 return Err(Failure::silent(exit::NOT_FOUND));
             }
             Exit::NotExecutable => {
                 say_error(&format!(
-                    "{executor} cannot execute the command: not executable, or made for another system"
+                    "{executor} cannot execute '{}': it is no program, or one for another system",
+                    self.command
                 ));
                 return Err(Failure::silent(exit::NOT_EXECUTABLE));
             }
@@ -267,6 +275,17 @@ impl Session {
         // The command's own failure says more than a missing output.
         if missing && code == exit::OK { Err(Failure::silent(exit::RUN_FAILED)) } else { Ok(code) }
     }
+}
+
+fn say_cancelling(signal: i32) {
+    if signal != libc::SIGINT {
+        return say("cancelling the task");
+    }
+    if std::io::stderr().is_terminal() {
+        // The terminal has just shown ^C.
+        eprintln_quietly("");
+    }
+    say("cancelling the task; Ctrl-C again leaves at once");
 }
 
 /// Stands for "cancelled by our own signal" until the signal's code takes its place.
