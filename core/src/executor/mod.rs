@@ -42,10 +42,11 @@ use crate::config::{Config, ExecutorConfig};
 use crate::connection::{ConnectionKind, ConnectionManager, KindId, LinkRule, Role};
 use crate::disk::{DiskDone, DiskEvent, FileError};
 use crate::machine::{Actions, Event, Machine};
-use crate::message::Message;
+use crate::message::{FileRequest, Message};
 use crate::process::ProcessEvent;
 use crate::time::earliest;
 use crate::{ConnectionId, Instant, RunId};
+use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 use fetch::Fetches;
 use ops::{Op, Ops};
@@ -94,6 +95,8 @@ pub struct Executor {
     service: FileService,
     probes: Probes,
     ops: Ops,
+    /// File requests that name a connection which is still being made: until when they wait, and whose they are.
+    early: VecDeque<(Instant, ConnectionId, FileRequest)>,
     next_run: u64,
     /// Whether the registries were last told that no slot is free.
     told_full: bool,
@@ -130,6 +133,7 @@ impl Executor {
             service: FileService::default(),
             probes: Probes::default(),
             ops: Ops::default(),
+            early: VecDeque::new(),
             next_run: 0,
             told_full: settings.slots == 0,
             config,
@@ -245,6 +249,9 @@ impl Executor {
         while let Some(peer) = self.probes.timers.pop_due(now) {
             self.probe_due(now, peer, out);
         }
+        if self.early.front().is_some_and(|(due, ..)| *due <= now) {
+            self.judge_early(now, out);
+        }
     }
 
     /// Queues a message on a connection. One that is gone or full loses it: what matters is said again on the next link.
@@ -303,6 +310,7 @@ impl Machine for Executor {
             self.worker.timers.next(),
             self.fetches.timers.next(),
             self.probes.timers.next(),
+            self.early.front().map(|(due, ..)| *due),
         ]
         .into_iter()
         .fold(None, earliest)

@@ -163,13 +163,44 @@ impl Executor {
     // ---- serving ----
 
     /// A request has come (file request step 2): it is refused with a reason, or served in turn.
+    ///
+    /// The asker holds its file connection as soon as we have welcomed it, we only with its `Confirm`: a request that
+    /// names a connection which is not there yet waits for it, no longer than a handshake may take.
     pub(super) fn file_requested(
         &mut self,
         now: Instant,
         link: ConnectionId,
-        request: &FileRequest,
+        request: FileRequest,
         out: &mut Out,
     ) {
+        let waiting = self.early.iter().filter(|(_, from, _)| *from == link).count();
+        if waiting < self.config.limits.max_file_requests && self.is_early(link, request.connection) {
+            self.early.push_back((now + self.config.limits.handshake, link, request));
+        } else {
+            self.judge_request(now, link, &request, out);
+        }
+    }
+
+    /// Whether this may be a connection of the peer's whose `Confirm` is still on its way: newer than the one that is
+    /// there, and nobody else's.
+    fn is_early(&self, link: ConnectionId, named: ConnectionId) -> bool {
+        let Some((peer, _, Side::Accepted)) = self.peers.owner(link) else { return false };
+        let present = self.peers.up(peer, Lane::File, Side::Accepted);
+        self.manager.kind(named).is_none() && present.is_none_or(|present| present < named)
+    }
+
+    /// A file connection is there, or a request has waited long enough for one.
+    pub(super) fn judge_early(&mut self, now: Instant, out: &mut Out) {
+        for (due, link, request) in core::mem::take(&mut self.early) {
+            if due > now && self.is_early(link, request.connection) {
+                self.early.push_back((due, link, request));
+            } else {
+                self.judge_request(now, link, &request, out);
+            }
+        }
+    }
+
+    fn judge_request(&mut self, now: Instant, link: ConnectionId, request: &FileRequest, out: &mut Out) {
         let callback = request.callback;
         let served = self.servable(link, request).and_then(|(line, what)| {
             let begin = self.service.serve(line, callback, what.clone(), request.from, &self.config.limits);

@@ -189,8 +189,9 @@ impl Executor {
             peer: Some(peer.instance),
             connection: Some(id),
         });
-        if lane == Lane::Task {
-            self.end_probe(now, peer.instance, out);
+        match lane {
+            Lane::Task => self.end_probe(now, peer.instance, out),
+            Lane::File => self.judge_early(now, out),
         }
         self.request_files(now, peer.instance, Side::Accepted, out);
     }
@@ -270,7 +271,10 @@ impl Executor {
     fn lane_down(&mut self, now: Instant, id: ConnectionId, reason: &DisconnectReason, out: &mut Out) {
         let Some((peer, lane, side)) = self.peers.owner(id) else { return };
         match lane {
-            Lane::Task => self.fetches.task_link_lost(peer, side),
+            Lane::Task => {
+                self.fetches.task_link_lost(peer, side);
+                self.early.retain(|(_, link, _)| *link != id);
+            }
             Lane::File => {
                 self.fetches.file_link_lost(id);
                 self.service.link_lost(id);

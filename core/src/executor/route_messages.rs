@@ -61,7 +61,7 @@ impl Executor {
             Message::Started(started) => self.started(id, &started, out),
             Message::Output(output) => return self.output_came(id, output, out),
             Message::InputTaken(taken) => self.input_taken(now, id, &taken, out),
-            Message::FileRequest(request) => self.file_requested(now, id, &request, out),
+            Message::FileRequest(request) => self.file_requested(now, id, request, out),
             Message::FileRefused(FileRefused { callback, error }) => {
                 self.file_refused(now, id, callback, error, out);
             }
@@ -98,7 +98,7 @@ impl Executor {
                 self.output_credit(taken.task, taken.attempt, taken.stream, taken.upto, out);
             }
             Message::Input(input) => return self.input_came(input, out),
-            Message::FileRequest(request) => self.file_requested(now, id, &request, out),
+            Message::FileRequest(request) => self.file_requested(now, id, request, out),
             Message::FileRefused(FileRefused { callback, error }) => {
                 self.file_refused(now, id, callback, error, out);
             }

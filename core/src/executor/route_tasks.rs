@@ -8,9 +8,10 @@ use super::{Ending, Executor, ExecutorNotice, Out, OutputFile, PublishError, Sta
 use crate::disk::{DiskDone, DiskRequest, FileError, FileErrorKind, Source};
 use crate::manifest;
 use crate::message::{
-    Assign, Claim, Granted, Open, Placement, Publish, Refused, Renew, Renewed, Stop, StopReason, Stopped,
-    Taken, WaitReason,
+    Assign, Claim, Granted, Open, OutputTaken, Placement, Publish, Refused, Renew, Renewed, Stop, StopReason,
+    Stopped, Taken, WaitReason,
 };
+use crate::process::Stream;
 use crate::{Address, ConnectionId, InstanceId, Instant, TaskId, Token, TreeId};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -278,8 +279,15 @@ impl Executor {
         let Some(task) = self.publisher.task(id) else { return };
         task.stdin.resend();
         let Some(held) = &task.current else { return };
-        let (attempt, spec, received) = (held.number, task.wire.clone(), held.received);
+        let (attempt, spec, received, taken) = (held.number, task.wire.clone(), held.received, held.taken);
         self.send(now, link, Granted { task: id, claim, attempt, stamp, spec, received }, out);
+        // Credit that was lost with the last link: without it the command would wait for ever.
+        for stream in Stream::BOTH {
+            let upto = taken[stream.index()];
+            if upto > 0 {
+                self.send(now, link, OutputTaken { task: id, attempt, stream, upto }, out);
+            }
+        }
         self.send_input(now, id, out);
         self.request_files(now, by, Side::Accepted, out);
     }
