@@ -43,6 +43,8 @@ pub struct Processes {
     /// What the supervisor's full socket did not take yet.
     outbox: VecDeque<Packet>,
     runs: BTreeMap<RunId, Run>,
+    /// Spawns that the system did not take, to be told.
+    refused: VecDeque<ProcessEvent>,
     /// `PATH`, `HOME` and `LANG`: all that commands get of this process's environment.
     clean: Vec<(Vec<u8>, Vec<u8>)>,
     scratch: Scratch,
@@ -53,6 +55,14 @@ pub struct Processes {
 struct Packet {
     bytes: Vec<u8>,
     fds: Vec<OwnedFd>,
+    /// The run that it starts.
+    run: Option<RunId>,
+}
+
+impl Packet {
+    fn of(message: Message, fds: Vec<OwnedFd>) -> Self {
+        Self { bytes: message.encode().to_vec(), fds, run: None }
+    }
 }
 
 /// One run, until its exit and the end of both streams are told.
@@ -90,6 +100,7 @@ impl Processes {
             registry: None,
             outbox: VecDeque::new(),
             runs: BTreeMap::new(),
+            refused: VecDeque::new(),
             clean,
             scratch: Scratch::default(),
             packet: vec![0; HEAD],
@@ -123,7 +134,7 @@ impl Processes {
     pub fn hold_listener(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let socket = sys::socket_identity(fd)?;
         let fds = vec![fd.try_clone_to_owned()?];
-        self.send(Packet { bytes: Message::Hold { socket }.encode().to_vec(), fds });
+        self.send(Packet::of(Message::Hold { socket }, fds));
         Ok(())
     }
 
@@ -132,7 +143,7 @@ impl Processes {
     pub fn release_listener(&mut self, fd: BorrowedFd<'_>) {
         if let Ok(socket) = sys::socket_identity(fd) {
             sys::stop_listening(fd);
-            self.send(Packet { bytes: Message::Release { socket }.encode().to_vec(), fds: Vec::new() });
+            self.send(Packet::of(Message::Release { socket }, Vec::new()));
         }
     }
 
@@ -160,7 +171,7 @@ impl Processes {
             ProcessAction::ReadOutput { run, stream, max } => {
                 // A stream whose end was told, or is in `out` already, has no more to say.
                 let Some(held) = self.runs.get_mut(&run) else { return };
-                held.outputs[stream.index()].arm(max.max(1));
+                held.outputs[stream.index()].arm(max);
                 self.read(run, stream, out);
             }
             ProcessAction::WriteInput { run, data } => match self.runs.get_mut(&run) {
@@ -176,12 +187,14 @@ impl Processes {
                 }
             }
         }
+        out.append(&mut self.refused);
     }
 
     /// Takes an event of the poll whose token has [`TOKEN_BIT`].
     pub fn ready(&mut self, event: &mio::event::Event, out: &mut VecDeque<ProcessEvent>) {
         if event.token() == SUPERVISOR {
             self.send_outbox();
+            out.append(&mut self.refused);
             self.hear_supervisor(out);
             return;
         }
@@ -218,6 +231,7 @@ impl Processes {
             packet.fds.push(sys::memory_file(&body).map_err(|error| system(&error))?);
             body.clear();
         }
+        packet.run = Some(run);
         packet.bytes =
             [&Message::Spawn { run, deadline, stdin: spec.stdin, large }.encode()[..], &body].concat();
         self.runs.insert(run, held);
@@ -242,7 +256,7 @@ impl Processes {
     /// Says something about a run that has not ended.
     fn about(&mut self, run: RunId, message: Message) {
         if self.runs.get(&run).is_some_and(|held| held.state != State::Exited) {
-            self.send(Packet { bytes: message.encode().to_vec(), fds: Vec::new() });
+            self.send(Packet::of(message, Vec::new()));
         }
     }
 
@@ -260,11 +274,21 @@ impl Processes {
         while let Some(packet) = self.outbox.front() {
             let fds: Vec<RawFd> = packet.fds.iter().map(|fd| fd.as_raw_fd()).collect();
             match sys::send(socket.as_fd(), &packet.bytes, &fds) {
+                Ok(()) => {}
+                // The supervisor is dying, as the end of its socket will say once all is reaped.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {}
                 // It becomes writable, and `ready` goes on.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Sent; or the supervisor is dying, as the end of its socket will say once all is reaped.
-                Ok(()) | Err(_) => self.outbox.pop_front(),
-            };
+                // Too many descriptors are under way, or there is no memory: a spawn is refused, all else tried again.
+                Err(error) => match packet.run {
+                    Some(run) => {
+                        self.runs.remove(&run);
+                        self.refused.push_back(ProcessEvent::SpawnFailed { run, error: system(&error) });
+                    }
+                    None => return,
+                },
+            }
+            self.outbox.pop_front();
         }
     }
 
@@ -390,7 +414,7 @@ fn connect(stdin: bool) -> io::Result<(Packet, Run)> {
     } else {
         Input::Closed
     };
-    Ok((Packet { bytes: Vec::new(), fds }, Run { state: State::Starting, input, outputs }))
+    Ok((Packet { bytes: Vec::new(), fds, run: None }, Run { state: State::Starting, input, outputs }))
 }
 
 fn system(error: &io::Error) -> SpawnError {

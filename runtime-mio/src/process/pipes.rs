@@ -7,6 +7,9 @@ use mio::{Interest, Registry, Token};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
+/// Buffer of a read, at most. No pipe holds more, unless it was told to.
+const LARGEST_READ: usize = 256 << 10;
+
 /// Registers a pipe once, at the first time that it has nothing: many commands never get that far.
 fn register(
     pipe: &OwnedFd,
@@ -65,7 +68,7 @@ impl Output {
 
     /// One read is wanted.
     pub(super) fn arm(&mut self, max: usize) {
-        self.armed = Some(max);
+        self.armed = Some(max.clamp(1, LARGEST_READ));
     }
 
     /// Whether its end was told.

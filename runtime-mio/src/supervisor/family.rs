@@ -24,6 +24,7 @@ struct Process {
 /// Who forks meanwhile escapes one walk, not the next: its parent is dead by then and it is our own child.
 pub(super) fn kill_descendants(spared: &dyn Fn(Pid) -> bool) -> usize {
     let me = sys::pid();
+    kill_children(spared);
     let mut all = processes();
     all.sort_unstable_by_key(|process| process.parent);
     let children = |parent: Pid| {
@@ -46,6 +47,18 @@ pub(super) fn kill_descendants(spared: &dyn Fn(Pid) -> bool) -> usize {
         next += 1;
     }
     family.len()
+}
+
+/// Sends SIGKILL to every child, as fast as it can be done: one that hops from process to process, by forking and ending,
+/// has long moved on when the walk over all processes is through.
+fn kill_children(spared: &dyn Fn(Pid) -> bool) {
+    // Not in every kernel; the walk does without, if nobody hops.
+    let Ok(children) = fs::read_to_string("/proc/thread-self/children") else { return };
+    for child in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        if !spared(child) {
+            sys::kill(child, libc::SIGKILL);
+        }
+    }
 }
 
 /// Whether `now` is the descendant that was seen before: its number may have gone to somebody else, its parent may have

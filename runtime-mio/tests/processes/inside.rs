@@ -22,6 +22,7 @@ pub(crate) const CASES: &[(&str, Inside)] = &[
     ("t8_children_that_outlive_the_command_are_killed", outliving_children),
     ("t8_a_daemon_may_end_while_the_command_runs", daemons_are_reaped),
     ("t8_forking_without_end_is_ended", fork_bomb),
+    ("t8_hopping_from_process_to_process_is_ended", hopper),
     ("t8_gigabytes_of_output_under_backpressure", gigabytes),
     ("t8_unread_output_outlives_the_command", output_after_exit),
     ("t8_standard_input_is_fed_and_closed", standard_input),
@@ -195,6 +196,38 @@ fn fork_bomb(mut rig: Rig) {
     assert_eq!(rig.exited(run), ExitStatus::Signal(libc::SIGKILL));
     assert!(marked(&marker).is_empty(), "{} are left", marked(&marker).len());
     assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
+}
+
+/// Forks and ends, over and over, each time in a session of its own: whoever looks for it finds where it was.
+pub(crate) fn hop() -> ! {
+    let end = Wall::now() + PATIENCE * 2;
+    while Wall::now() < end {
+        // SAFETY: this process has one thread, and the child goes on as its parent did.
+        unsafe {
+            if libc::fork() > 0 {
+                libc::_exit(0);
+            }
+            libc::setsid();
+        }
+    }
+    std::process::exit(0)
+}
+
+fn hopper(mut rig: Rig) {
+    let marker = marker();
+    let program = std::env::current_exe().unwrap();
+    let script =
+        format!("{} --hop {marker} & {} --hop {marker} & sleep 600", program.display(), program.display());
+    let run = rig.spawned(spec(&["sh", "-c", &script]));
+    until("it hops", || {
+        marked(&marker).iter().any(|process| process.command.contains(" --hop ") && process.name != "sh")
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    rig.act(ProcessAction::Kill { run });
+    assert_eq!(rig.exited(run), ExitStatus::Signal(libc::SIGKILL));
+    for _ in 0..5 {
+        assert!(marked(&marker).is_empty(), "{:?}", marked(&marker));
+    }
 }
 
 fn gigabytes(mut rig: Rig) {

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Some("--inside") => run_inside(&arguments[1]),
         Some("--outside") => run_outside(&arguments[1]),
         Some("--daemon") => daemon::run(&arguments),
+        Some("--hop") => inside::hop(),
         _ => harness(&arguments),
     }
 }
