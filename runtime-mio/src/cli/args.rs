@@ -15,17 +15,32 @@ pub(crate) const PORT: u16 = 7700;
 /// Which registry is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RegArgs {
-    /// The registry, or several: HOST[:PORT], 192.0.2.1, [2001:db8::1]:7700
-    #[arg(
-        long,
-        value_name = "ADDR[,ADDR…]",
-        env = "XXNET_REG",
-        value_delimiter = ',',
-        value_parser = registry,
-        default_value = "127.0.0.1:7700",
-        hide_env_values = true
-    )]
-    pub(crate) reg: Vec<Address>,
+    /// The registry, or several: HOST[:PORT], 192.0.2.1, [2001:db8::1]:7700 [env: XXNET_REG] [default: 127.0.0.1:7700]
+    #[arg(long, value_name = "ADDR[,ADDR…]", value_delimiter = ',', value_parser = registry)]
+    reg: Vec<Address>,
+}
+
+impl RegArgs {
+    /// Those that were named; else those of `XXNET_REG`, where empty is as good as unset; else the usual one.
+    ///
+    /// # Errors
+    /// `XXNET_REG` holds something else than addresses.
+    pub(crate) fn registries(&self) -> Outcome<Vec<Address>> {
+        if !self.reg.is_empty() {
+            return Ok(self.reg.clone());
+        }
+        let set = std::env::var_os("XXNET_REG").unwrap_or_default();
+        named(&set.to_string_lossy())
+    }
+}
+
+/// Addresses with commas between; none means the usual one.
+fn named(text: &str) -> Outcome<Vec<Address>> {
+    let wrong = |why| Failure::usage(format!("XXNET_REG is wrong: {why}"));
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let found = words.map(|word| registry(word).map_err(wrong)).collect::<Outcome<Vec<Address>>>()?;
+    let usual = || vec![Address::Socket(SocketAddr::from(([127, 0, 0, 1], PORT)))];
+    Ok(if found.is_empty() { usual() } else { found })
 }
 
 /// An address of a registry; the port may be left out.
@@ -45,6 +60,11 @@ pub(crate) fn listen(text: &str) -> Result<Address, String> {
 fn address_with_port(text: &str) -> Result<Address, String> {
     if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         return Ok(Address::Socket(SocketAddr::new(ip, PORT)));
+    }
+    if text.is_empty() {
+        return Err(
+            "an address is HOST:PORT, 192.0.2.1:7700 or [2001:db8::1]:7700; this one is empty".to_owned()
+        );
     }
     let written = if text.contains(':') { text.to_owned() } else { format!("{text}:{PORT}") };
     written.parse::<Address>().map_err(|_| xxnet_core::address::AddressError(text.to_owned()).to_string())
@@ -260,6 +280,17 @@ mod tests {
         }
         assert!(listen("0.0.0.0:0").is_ok());
         assert!(advertised("host").is_err(), "an advertised address needs its port");
+    }
+
+    #[test]
+    fn xxnet_reg_may_be_empty_or_hold_several() {
+        let read =
+            |text: &str| named(text).map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(read("").unwrap(), ["127.0.0.1:7700"]);
+        assert_eq!(read(" , ").unwrap(), ["127.0.0.1:7700"]);
+        assert_eq!(read("one, two:80,").unwrap(), ["one:7700", "two:80"]);
+        let wrong = read("one,a b").unwrap_err();
+        assert!(wrong.text.starts_with("XXNET_REG is wrong: 'a b'"), "{}", wrong.text);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use xxnet_core::{Address, TaskId, TaskName};
 /// None did; says why the first one did not.
 pub(crate) fn ask(common: &Common, reg: &RegArgs, question: &Question) -> Outcome<Reply> {
     let mut first = None;
-    for registry in &reg.reg {
+    for registry in &reg.registries()? {
         match ask_one(common, registry, question)? {
             ClientNotice::Answered(reply) => return Ok(reply),
             ClientNotice::Failed(reason) => {

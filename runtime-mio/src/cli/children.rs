@@ -201,12 +201,9 @@ impl Children {
                         last => last.to_owned(),
                     }));
                 }
-                Some(heard) => {
-                    if let Heard::Text(_, text) = &heard {
-                        last.clone_from(text);
-                    }
-                    other(self, &heard);
-                }
+                // Not passed on yet: should it be its last, it is what we fail with.
+                Some(Heard::Text(id, text)) if wanted.contains(&id) => last = text,
+                Some(heard) => other(self, &heard),
                 None => {
                     let seconds = START.as_secs();
                     let name = self.name(*missing);

@@ -41,9 +41,10 @@ pub(crate) struct ExecutorArgs {
 
 /// Runs until told to end.
 pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
+    let registries = args.reg.registries()?;
     let listen = match &args.listen {
         Some(address) => resolve(address)?,
-        None => default_listen(&args.reg.reg),
+        None => default_listen(&registries),
     };
     let config = common.config(args.name.unwrap_or_else(host_name))?;
     let work = args.work_dir.map_or_else(default_work_dir, Ok)?;
@@ -52,7 +53,7 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
     logging::start(&config.name, common.log_format, common.loudness().level(LevelFilter::INFO));
     logging::introduce("executor", config.instance);
     let executor = ExecutorConfig {
-        registries: args.reg.reg,
+        registries,
         listen,
         advertise: args.advertise,
         slots: args.slots.unwrap_or_else(cores),

@@ -84,7 +84,12 @@ impl Common {
     }
 
     fn key(&self) -> Outcome<ClusterKey> {
-        keys::load(self.key_file.as_deref())
+        keys::load(self.key_file())
+    }
+
+    /// The key file that was named; an empty name is as good as none.
+    fn key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
     /// A node of that name: a new instance, the cluster's key, a seed from the system.

@@ -45,7 +45,6 @@ pub(crate) fn log(notice: &impl Notable) {
 impl Notable for RegistryNotice {
     fn level(&self) -> Level {
         match self {
-            Self::ListenFailed(..) => Level::ERROR,
             Self::MemberSuspect(_)
             | Self::TasksFull(_)
             | Self::NameShared { .. }
@@ -55,7 +54,9 @@ impl Notable for RegistryNotice {
             Self::Listening(_) | Self::MemberJoined { .. } | Self::MemberGone { .. } | Self::Stopped => {
                 Level::INFO
             }
-            Self::RegistrationLinked { .. }
+            // What follows from it is the one sentence that is said.
+            Self::ListenFailed(..)
+            | Self::RegistrationLinked { .. }
             | Self::TaskPublished { .. }
             | Self::TaskProposed { .. }
             | Self::ProposalReturned { .. }
@@ -126,7 +127,6 @@ impl Notable for RegistryNotice {
 impl Notable for ExecutorNotice {
     fn level(&self) -> Level {
         match self {
-            Self::ListenFailed(..) => Level::ERROR,
             Self::RegistryLost { .. }
             | Self::AttemptLost { .. }
             | Self::Unreachable { .. }
@@ -140,7 +140,9 @@ impl Notable for ExecutorNotice {
             | Self::AttemptStopped { .. }
             | Self::PublishFailed { .. }
             | Self::Stopped => Level::INFO,
-            Self::Registering(_)
+            // What follows from it is the one sentence that is said.
+            Self::ListenFailed(..)
+            | Self::Registering(_)
             | Self::Published { .. }
             | Self::Waiting { .. }
             | Self::Step { .. }

@@ -7,6 +7,7 @@ use super::logging::{self, LogFormat};
 use super::style::{Style, Tone};
 use super::{Common, ask, eprintln_quietly, exe, say_error};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
@@ -31,7 +32,7 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
     let address = resolve(&args.listen)?;
     // Made before the first child needs it, and its errors are told once.
     common.key()?;
-    let mut children = Children::new(common.key_file.clone())?;
+    let mut children = Children::new(common.key_file().map(Path::to_path_buf))?;
     let shown = Shown { format: common.log_format, style: Style::stderr() };
     let level = common.loudness().level(LevelFilter::WARN);
     let loud = loudness(level);

@@ -92,15 +92,14 @@ fn n2_a_port_in_use_or_forbidden_is_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let plain = |ended: Ended, code: i32| {
-        ended.expect(code);
-        let last = ended.err.lines().last().unwrap();
-        assert!(last.starts_with("xxnet: cannot listen on") && last.contains("--listen"), "{}", ended.err);
+        ended.expect(code).says("--listen");
+        assert!(ended.err.starts_with("xxnet: cannot listen on"), "{}", ended.err);
     };
-    plain(finish(home.xxnet(["-qq", "reg", "--listen", &address])), 1);
-    plain(finish(home.xxnet(["-qq", "exe", "--listen", &address])), 1);
+    plain(finish(home.xxnet(["-q", "reg", "--listen", &address])), 1);
+    plain(finish(home.xxnet(["-q", "exe", "--listen", &address])), 1);
     plain(finish(home.xxnet(["up", "--listen", &address])), 1);
     plain(finish(home.xxnet(["run", "--listen", &address, "--", "true"])), 125);
-    plain(finish(home.xxnet(["reg", "--listen", "192.0.2.1:7700"])), 1);
+    plain(finish(home.xxnet(["-q", "reg", "--listen", "192.0.2.1:7700"])), 1);
     finish(home.xxnet(["reg", "--listen", "no-such-host.invalid:1"])).expect(1).says("has no address");
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
     let stdin = !args.no_stdin && input::is_forwarded();
     let spec = spec(&args, stdin)?;
     let command = args.command.first().map_or_else(String::new, |word| printable(&word.to_string_lossy()));
-    let registries = if args.local { Vec::new() } else { args.reg.reg };
+    let registries = if args.local { Vec::new() } else { args.reg.registries()? };
     let listen = match &args.listen {
         Some(address) => resolve(address)?,
         None => default_listen(&registries),

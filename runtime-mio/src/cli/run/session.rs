@@ -295,11 +295,38 @@ fn cancelled(result: &Outcome<u8>) -> bool {
     matches!(result, Err(failure) if failure.code == CANCELLED)
 }
 
+/// One sentence if all attempts failed alike, else a line for each.
 fn failed(attempts: &[String], set_aside: bool) -> Failure {
-    let reason = if set_aside { "too many executors died under it" } else { "no attempt went through" };
+    let aside = if set_aside { ": too many executors died under it" } else { "" };
     Failure::new(match attempts {
-        [] => format!("the task failed: {reason}"),
-        [only] => format!("the task failed: {only}"),
-        many => format!("the task failed, {reason}:\n  {}", many.join("\n  ")),
+        [] => format!("the task failed{aside}"),
+        [only] => format!("the task failed{aside}: {only}"),
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => {
+            format!("the task failed in {} attempts{aside}: {first}", attempts.len())
+        }
+        many => format!("the task failed in {} attempts{aside}:\n  {}", many.len(), many.join("\n  ")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failed;
+
+    #[test]
+    fn t11_every_attempts_reason_is_told_once() {
+        let told = |attempts: &[&str], aside| {
+            failed(&attempts.iter().map(ToString::to_string).collect::<Vec<_>>(), aside).text
+        };
+        assert_eq!(told(&["a: full"], false), "the task failed: a: full");
+        assert_eq!(told(&["a: full", "a: full"], false), "the task failed in 2 attempts: a: full");
+        assert_eq!(
+            told(&["a: full", "b: dead"], false),
+            "the task failed in 2 attempts:\n  a: full\n  b: dead"
+        );
+        assert_eq!(
+            told(&["a: died", "b: died"], true),
+            "the task failed in 2 attempts: too many executors died under it:\n  a: died\n  b: died"
+        );
+        assert_eq!(told(&[], false), "the task failed");
+    }
 }
