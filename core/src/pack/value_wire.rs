@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_is_truncated_and_every_addition_is_trailing() {
+    fn p7_every_prefix_is_truncated_and_every_addition_is_trailing() {
         let bytes = encode(&every_kind()).unwrap();
         for end in 0..bytes.len() {
             assert_eq!(decode(&bytes[..end]), Err(ValueError::Truncated), "prefix of {end}");

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod chaos;
+mod damaged;
 mod lifecycle;
 mod listening;
 mod peer;
