@@ -2,7 +2,7 @@
 
 use crate::alarm::lock;
 use crate::fs::{Dir, Stat, path_of, remove_tree};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,12 @@ pub(super) type Baseline = BTreeMap<Vec<u8>, Stat>;
 pub(super) struct Folders {
     work_dir: Option<PathBuf>,
     known: Mutex<HashMap<FolderId, Folder>>,
+    /// Folders, by device and inode, where leftovers of others were looked for.
+    swept: Mutex<BTreeSet<(u64, u64)>>,
 }
+
+/// Folders that are remembered as swept; one that is forgotten is merely swept again.
+const SWEPT: usize = 1024;
 
 #[derive(Debug)]
 struct Folder {
@@ -26,7 +31,7 @@ struct Folder {
 
 impl Folders {
     pub(super) fn new(work_dir: Option<PathBuf>) -> Self {
-        Self { work_dir, known: Mutex::default() }
+        Self { work_dir, known: Mutex::default(), swept: Mutex::default() }
     }
 
     /// The folder that holds all attempts' folders.
@@ -81,6 +86,19 @@ impl Folders {
     /// What arrived in an attempt's folder.
     pub(super) fn baseline(&self, id: FolderId) -> Arc<Baseline> {
         lock(&self.known).get(&id).map(|folder| Arc::clone(&folder.baseline)).unwrap_or_default()
+    }
+
+    /// Does something in a folder the first time that it is met.
+    pub(super) fn once_in(&self, folder: &Dir, work: impl FnOnce(&Dir)) {
+        let Ok(stat) = folder.stat_self() else { return };
+        let mut swept = lock(&self.swept);
+        if swept.len() >= SWEPT {
+            swept.clear();
+        }
+        if swept.insert((stat.device, stat.inode)) {
+            drop(swept);
+            work(folder);
+        }
     }
 
     /// More has arrived.

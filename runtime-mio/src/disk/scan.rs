@@ -92,7 +92,7 @@ fn enter(dir: Dir, path: Vec<u8>) -> io::Result<Level> {
 }
 
 /// Whether a name is that of a tree on its way in.
-fn is_staging(name: &[u8]) -> bool {
+pub(super) fn is_staging(name: &[u8]) -> bool {
     name.strip_prefix(STAGING.as_bytes())
         .is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
 }

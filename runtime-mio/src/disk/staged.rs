@@ -4,11 +4,12 @@ use super::blocks::{slice, write_at};
 use super::error::{About, below, entry_name};
 use super::scan::join_time;
 use crate::alarm::lock;
-use crate::fs::{Cursor, Dir, set_mode_and_time};
+use crate::fs::{Cursor, Dir, set_mode_and_time, try_lock};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use xxnet_core::disk::FileError;
 use xxnet_core::manifest::{EntryKind, Layout, Manifest};
@@ -31,6 +32,8 @@ pub(super) struct Staged {
 #[derive(Debug)]
 struct Files {
     way: Way,
+    /// Keeps the staged root locked for as long as it is staged: whoever finds one that is not may remove it.
+    _lock: Option<OwnedFd>,
     /// Of each entry: bytes that are not written yet; and whether the file was made.
     states: Vec<(u64, bool)>,
     open: VecDeque<(usize, Arc<File>)>,
@@ -51,21 +54,25 @@ impl Staged {
         let about = || name.to_owned();
         let is_file =
             matches!(manifest.entries.first(), Some(first) if matches!(first.kind, EntryKind::File { .. }));
-        let way = if is_file {
-            Way::One(parent.try_clone().about(about)?, root.to_vec())
+        let (way, lock) = if is_file {
+            (Way::One(parent.try_clone().about(about)?, root.to_vec()), None)
         } else {
             parent.make_dir(root).about(about)?;
-            let mut cursor = Cursor::new(parent.dir(root).about(about)?);
+            let folder = parent.dir(root).about(about)?;
+            // Some network file systems have no locks; there a killed process's leftovers are the user's to remove.
+            let _ = folder.try_lock();
+            let lock = Some(folder.try_clone().about(about)?.into_fd());
+            let mut cursor = Cursor::new(folder);
             for entry in manifest.entries.iter().skip(1) {
                 if let EntryKind::Folder { .. } = entry.kind {
                     let at = cursor.at(&entry.path);
                     at.and_then(|(dir, leaf)| dir.make_dir(leaf)).about(|| below(name, &entry.path))?;
                 }
             }
-            Way::Tree(cursor)
+            (Way::Tree(cursor), lock)
         };
         let states = manifest.entries.iter().map(|entry| (entry.content_len(), false)).collect();
-        let files = Mutex::new(Files { way, states, open: VecDeque::new() });
+        let files = Mutex::new(Files { way, _lock: lock, states, open: VecDeque::new() });
         Ok(Self { name: name.to_owned(), layout: manifest.layout(), manifest, files })
     }
 
@@ -168,7 +175,12 @@ impl Files {
 
     fn create(&mut self, path: &[u8]) -> io::Result<File> {
         let (dir, leaf) = self.at(path)?;
-        dir.create(leaf)
+        let file = dir.create(leaf)?;
+        if let Way::One(..) = self.way {
+            let _ = try_lock(&file);
+            self._lock = Some(file.try_clone()?.into());
+        }
+        Ok(file)
     }
 }
 

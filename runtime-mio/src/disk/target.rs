@@ -4,16 +4,17 @@ use super::apply::{Policy, apply, settle};
 use super::blocks::{hash_of, root_of, slice};
 use super::error::{About, arrival_error, below, shown};
 use super::folders::{Baseline, Folders};
-use super::scan::{STAGING, join_time};
+use super::scan::{STAGING, is_staging, join_time};
 use super::source::SourceTree;
 use super::staged::Staged;
 use crate::alarm::lock;
-use crate::fs::{Cursor, Dir, Kind, path_of, random_name, remove_tree, split};
+use crate::fs::{Cursor, Dir, Kind, path_of, random_name, remove_tree, split, try_lock};
 use bytes::Bytes;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 use xxnet_core::FolderId;
 use xxnet_core::disk::{BLOCK, FileError, FileErrorKind, Hash, Target};
 use xxnet_core::manifest::{EntryKind, Manifest, clean_name};
@@ -90,6 +91,7 @@ impl TargetTree {
         if stage.free_space().about(|| name.clone())? < stream_len - manifest_len {
             return Err(FileError::new(FileErrorKind::NoSpace, name));
         }
+        folders.once_in(&stage, |folder| sweep(folder, YOUNG));
         let stage_name = random_name(STAGING).about(|| name.clone())?;
         Ok(Self {
             name,
@@ -311,4 +313,25 @@ fn find_place(path: &[u8]) -> Result<(String, Place, Dir), FileError> {
 fn writable(folder: &Dir, label: &str) -> Result<Dir, FileError> {
     folder.access(b".", libc::W_OK | libc::X_OK).about(|| label.to_owned())?;
     folder.try_clone().about(|| label.to_owned())
+}
+
+/// A staged tree is locked just after it was made; until it is this old, nobody takes it for a dead one's.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Removes what processes that were killed have left half-written in a folder: staged trees that nobody holds locked, and
+/// that have not changed for longer than `young`.
+pub(super) fn sweep(folder: &Dir, young: Duration) {
+    let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return };
+    for name in folder.names().unwrap_or_default().into_iter().filter(|name| is_staging(name)) {
+        let Ok(stat) = folder.stat(&name) else { continue };
+        let born = Duration::from_nanos(u64::try_from(stat.ctime).unwrap_or(0));
+        let free = match stat.kind {
+            Kind::Folder => folder.dir(&name).and_then(|dir| dir.try_lock()),
+            Kind::File => folder.read(&name).and_then(|file| try_lock(&file)),
+            Kind::Link | Kind::Special => continue,
+        };
+        if free.is_ok() && now.saturating_sub(born) >= young {
+            let _ = remove_tree(folder, &name);
+        }
+    }
 }

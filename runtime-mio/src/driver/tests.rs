@@ -8,7 +8,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::thread;
 use xxnet_core::disk::{DiskDone, DiskRequest, Source};
-use xxnet_core::net::NetAction;
 use xxnet_core::process::RunSpec;
 use xxnet_core::{
     AttemptNumber, FolderId, InstanceId, Instant, LinkId, ListenerId, OpId, RunId, TaskId, TreeId,

@@ -205,8 +205,7 @@ impl Dir {
 
     /// Tries to take the lock of this folder; it is free again when every copy of the descriptor is closed.
     pub(crate) fn try_lock(&self) -> io::Result<()> {
-        // SAFETY: takes no pointers.
-        check(unsafe { libc::flock(self.raw(), libc::LOCK_EX | libc::LOCK_NB) })
+        try_lock(&self.fd)
     }
 
     /// Waits for the lock of this folder.
@@ -282,6 +281,11 @@ impl Dir {
         if same { Ok((opened, Some(fd))) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
     }
 
+    /// The descriptor.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     fn raw(&self) -> libc::c_int {
         self.fd.as_raw_fd()
     }
@@ -295,6 +299,12 @@ pub(crate) fn set_mode_and_time(fd: &impl AsRawFd, mode: u32, mtime: Option<i64>
     let times = [OMIT, timespec(mtime)];
     // SAFETY: `times` lives through the call.
     check(unsafe { libc::futimens(fd.as_raw_fd(), times.as_ptr()) })
+}
+
+/// Tries to take the lock of an open file or folder.
+pub(crate) fn try_lock(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
 }
 
 /// A random name that starts with `prefix`.

@@ -375,3 +375,32 @@ fn unknown_trees_and_blocks_are_errors() {
     assert_eq!(kind(world.commit(target, stream.root)), FileErrorKind::Mismatch);
     world.close(target);
 }
+
+#[test]
+fn x4_what_a_killed_process_left_half_written_is_removed_by_the_next() {
+    let world = World::new();
+    world.write("in/a", noise(2 << 20));
+    let stream = world.read(world.source("in")).unwrap();
+    let living = world.begin(world.target("out"), &stream).unwrap();
+    world.put(living, 0, &stream.blocks[0]).unwrap();
+    let mine = world.leftovers();
+    assert_eq!(mine.len(), 1);
+    world.write(".xxnet-0123456789abcdef/half", "written");
+    world.write(".xxnet-0123456789abcde0", "written");
+    world.write(".xxnet-not-a-staged-tree", "the user's");
+    let folder = crate::fs::Dir::at_path(world.base.path()).unwrap();
+    // Young ones may be about to be locked; those that are locked are somebody's.
+    target::sweep(&folder, Duration::from_secs(60));
+    assert_eq!(world.leftovers().len(), 4);
+    target::sweep(&folder, Duration::ZERO);
+    let mut left = world.leftovers();
+    left.sort();
+    let mut expected = [mine[0].clone(), world.path(".xxnet-not-a-staged-tree")];
+    expected.sort();
+    assert_eq!(left, expected);
+    for index in 1..stream.blocks.len() {
+        world.put(living, index as u64, &stream.blocks[index]).unwrap();
+    }
+    world.commit(living, stream.root).unwrap();
+    assert_eq!(fs::read(world.path("out/a")).unwrap(), noise(2 << 20));
+}
