@@ -14,12 +14,18 @@ extern "C" fn count(_: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Whether the case that started this daemon is still there: it holds the other end.
+fn standard_input_is_open() -> bool {
+    let mut poll = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one `pollfd`, which outlives the call.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+}
+
 /// `--daemon FOLDER DEADLINE_MS SCRIPT`: says a line for everything that happens, beginning with its pid and port. Ends
 /// with 42 once its folder has a file `quit`; SIGINT and SIGTERM are counted.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let supervisor = xxnet_runtime_mio::supervisor::start().unwrap();
-    let mut rig = Rig::new(supervisor);
-    rig.folder = (&arguments[1]).into();
+    let mut rig = Rig::within(supervisor, (&arguments[1]).into());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     rig.processes.hold_listener(listener.as_fd()).unwrap();
     for signal in [libc::SIGINT, libc::SIGTERM] {
@@ -49,6 +55,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         if rig.processes.supervisor_gone() {
             say("gone".into());
             return ExitCode::from(43);
+        }
+        if !standard_input_is_open() {
+            return ExitCode::from(44);
         }
         if std::path::Path::new(&arguments[1]).join("quit").exists() {
             return ExitCode::from(42);

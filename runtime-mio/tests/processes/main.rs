@@ -15,6 +15,8 @@ mod rig;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// The body of a case that is the executor itself.
 type Inside = fn(rig::Rig);
@@ -123,11 +125,26 @@ fn harness(arguments: &[String]) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }
 
+/// A case that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
 fn run_case(name: &str, case: Case) -> bool {
     let place = if matches!(case, Case::Outside(_)) { "--outside" } else { "--inside" };
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([place, name]).stdin(Stdio::null());
-    let output = command.output().unwrap();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = child.id().cast_signed();
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        // What it started ends with it: runs with their supervisor, daemons with their standard input.
+        if is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            look::signal(pid, libc::SIGKILL);
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(over);
+    watch.join().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let shown = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {

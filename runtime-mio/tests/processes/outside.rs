@@ -22,7 +22,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
 ];
 
 struct Daemon {
-    /// The pid that a user sees.
+    /// The pid that a user sees. Its standard input is held open: the daemon ends with it.
     supervisor: Child,
     executor: i32,
     port: u16,
@@ -46,7 +46,7 @@ impl Daemon {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("--daemon").arg(folder.path()).arg(deadline.as_millis().to_string()).arg(script);
         // As a shell starts a job: in a process group of its own.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut supervisor = command.spawn().unwrap();
         let mut lines = BufReader::new(supervisor.stdout.take().unwrap()).lines();
         let up = lines.next().unwrap().unwrap();
@@ -86,7 +86,13 @@ impl Daemon {
     }
 
     fn ends(&mut self) -> ExitStatus {
-        self.supervisor.wait().unwrap()
+        // `wait` would close its standard input first.
+        loop {
+            if let Some(status) = self.supervisor.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

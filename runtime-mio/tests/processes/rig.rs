@@ -17,7 +17,7 @@ pub(crate) struct Rig {
     poll: Poll,
     pub(crate) processes: Processes,
     pub(crate) folder: PathBuf,
-    _temporary: tempfile::TempDir,
+    _temporary: Option<tempfile::TempDir>,
     out: VecDeque<ProcessEvent>,
     next: u64,
 }
@@ -47,13 +47,19 @@ pub(crate) fn spec(argv: &[&str]) -> RunSpec {
 }
 
 impl Rig {
+    /// With a folder of its own.
     pub(crate) fn new(supervisor: Supervisor) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
+        Self { _temporary: Some(temporary), ..Self::within(supervisor, folder) }
+    }
+
+    /// With a folder that somebody else removes.
+    pub(crate) fn within(supervisor: Supervisor, folder: PathBuf) -> Self {
         let poll = Poll::new().unwrap();
         let mut processes = Processes::new(supervisor);
         processes.attach(poll.registry().try_clone().unwrap()).unwrap();
-        let temporary = tempfile::tempdir().unwrap();
-        let folder = temporary.path().to_owned();
-        Self { poll, processes, folder, _temporary: temporary, out: VecDeque::new(), next: 0 }
+        Self { poll, processes, folder, _temporary: None, out: VecDeque::new(), next: 0 }
     }
 
     pub(crate) fn act(&mut self, action: ProcessAction) {
