@@ -65,6 +65,8 @@ pub(super) fn run(supervisor: OwnedFd, executor: OwnedFd, null: OwnedFd) -> ! {
     sys::put(null.as_fd(), 0);
     sys::put(null.as_fd(), 1);
     sys::set_name(c"xxn-keeper");
+    // Whoever kills the supervisor's process group must not kill those who clean up behind it.
+    sys::own_session();
     // No signal reaches a keeper but those that cannot be blocked; the dispositions are what its commands start with.
     Signals::all().block();
     sys::dispose_all_default();

@@ -297,6 +297,12 @@ pub(crate) fn own_group(pid: Pid) {
     unsafe { libc::setpgid(pid, pid) };
 }
 
+/// Leaves the session and the process group of the parent, and its terminal.
+pub(crate) fn own_session() {
+    // SAFETY: takes no memory of ours. Fails only for the leader of a group, which a fork is not.
+    unsafe { libc::setsid() };
+}
+
 /// Descendants whose parent ends become children of this process.
 pub(crate) fn become_subreaper() -> io::Result<()> {
     // SAFETY: takes no memory of ours.

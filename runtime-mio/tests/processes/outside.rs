@@ -12,6 +12,7 @@ use std::time::{Duration, Instant as Wall};
 pub(crate) const CASES: &[(&str, fn())] = &[
     ("t7_killed_executor_takes_all_along_and_refuses_only_then", killed_executor),
     ("t7_killed_supervisor_takes_all_along", killed_supervisor),
+    ("t7_killed_process_group_takes_all_along", killed_group),
     ("t7_frozen_executor_is_overruled_at_the_deadline", frozen_executor),
     ("t14_frozen_executor_and_supervisor_are_overruled_too", all_frozen),
     ("t14_death_is_proven_by_refusal", refusal_is_proof),
@@ -135,8 +136,16 @@ fn refusal_is_proof() {
 }
 
 fn killed_supervisor() {
+    supervisor_killed_by(|supervisor| look::signal(supervisor, libc::SIGKILL));
+}
+
+fn killed_group() {
+    supervisor_killed_by(|supervisor| look::signal(-supervisor, libc::SIGKILL));
+}
+
+fn supervisor_killed_by(kill: fn(i32)) {
     let mut daemon = Daemon::start(LONG);
-    look::signal(daemon.pid(), libc::SIGKILL);
+    kill(daemon.pid());
     // The executor hears of it when the keepers are through, and its listener is open until it ends by itself.
     daemon.refuses_only_when_all_is_gone(Duration::from_secs(5));
     let mut said: Vec<String> = Vec::new();
