@@ -24,6 +24,8 @@ pub(crate) struct ChildId(usize);
 /// What comes from the children, and from whoever wants us to end.
 #[derive(Debug)]
 pub(crate) enum Heard {
+    /// A daemon has got so far: its answer to `--until-stdin-closes`, however quiet its log is.
+    Ready(ChildId, Map<String, Value>),
     /// A line of a child's log.
     Line(ChildId, Map<String, Value>),
     /// Something else that it wrote to standard error.
@@ -77,7 +79,7 @@ impl Children {
     /// Starts `xxnet ARGS…` as a daemon that ends with us. Its log is heard as JSON.
     pub(crate) fn daemon(&mut self, name: &str, args: &[String]) -> Outcome<ChildId> {
         let mut command = self.command();
-        command.args(args).arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::null());
+        command.args(args).arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::piped());
         self.start(name, command)
     }
 
@@ -108,11 +110,17 @@ impl Children {
             .map_err(|error| Failure::new(format!("cannot start {name}: {}", plain(&error))))?;
         let id = ChildId(self.children.len());
         let stderr = child.stderr.take();
+        let daemon = child.stdin.is_some();
         let (lines, end) = (self.sender.clone(), self.sender.clone());
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             let output = self.sender.clone();
-            readers.push(std::thread::spawn(move || read(stdout, &output, Heard::Output)));
+            readers.push(std::thread::spawn(move || {
+                read(stdout, &output, |text| match serde_json::from_str(&text) {
+                    Ok(Value::Object(object)) if daemon => Heard::Ready(id, object),
+                    _ => Heard::Output(text),
+                });
+            }));
         }
         if let Some(stderr) = stderr {
             readers.push(std::thread::spawn(move || {
@@ -159,7 +167,7 @@ impl Children {
         Some(heard)
     }
 
-    /// Waits until a child logs `event`; `other` gets everything else.
+    /// Waits until a daemon has got to `event`; `other` gets everything else.
     ///
     /// # Errors
     /// As [`wait_for_all`](Self::wait_for_all).
@@ -173,7 +181,7 @@ impl Children {
         found.into_iter().next().ok_or_else(|| Failure::new("nothing was waited for"))
     }
 
-    /// Waits until each of these has logged `event`, in whatever order; `other` gets everything else.
+    /// Waits until each of these has got to `event`, in whatever order; `other` gets everything else.
     ///
     /// # Errors
     /// One ends before, all take longer than ten seconds, or a signal asks us to end.
@@ -188,7 +196,7 @@ impl Children {
         let mut last = String::new();
         while let Some(missing) = wanted.iter().find(|child| !found.contains_key(child)) {
             match self.next(until.saturating_duration_since(Instant::now())) {
-                Some(Heard::Line(id, line)) if wanted.contains(&id) && text(&line, "event") == event => {
+                Some(Heard::Ready(id, line)) if wanted.contains(&id) && text(&line, "event") == event => {
                     found.insert(id, line);
                 }
                 Some(Heard::Signal(signal, _)) => {

@@ -2,16 +2,31 @@
 
 use super::errors::{Failure, Outcome};
 use super::host::{self, Door};
-use std::io::Read as _;
+use super::notices::Notable;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use xxnet_core::net::NetError;
 
 /// Options of daemons that other subcommands start as their children.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ChildArgs {
-    /// Shut down when standard input ends: a child that outlives its parent would be left behind.
+    /// Shut down when standard input ends (a child that outlives its parent would be left behind), and tell the parent on
+    /// standard output when all is ready.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+}
+
+impl ChildArgs {
+    /// Tells a parent on standard output how far we have got; a user reads it in the log.
+    pub(crate) fn announce(&self, notice: &impl Notable) {
+        if !self.until_stdin_closes {
+            return;
+        }
+        let (event, mut fields) = notice.describe();
+        fields["event"] = event.into();
+        // A parent that is gone is noticed at standard input.
+        let _ = std::io::stdout().lock().write_all(format!("{fields}\n").as_bytes());
+    }
 }
 
 /// Shuts down in order at the first signal (or at the end of standard input, if asked), and leaves at once at the second.

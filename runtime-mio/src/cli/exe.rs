@@ -71,6 +71,9 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
         },
         |notice, _| {
             notices::log(&notice);
+            if matches!(notice, ExecutorNotice::Registered { .. }) {
+                args.child.announce(&notice);
+            }
             match notice {
                 ExecutorNotice::Listening(address) => warn_if_readable(address),
                 ExecutorNotice::ListenFailed(address, error) => {

@@ -39,6 +39,9 @@ pub(crate) fn reg(common: &Common, args: &RegistryArgs) -> Outcome<u8> {
         },
         |notice, _| {
             notices::log(&notice);
+            if matches!(notice, RegistryNotice::Listening(_)) {
+                args.child.announce(&notice);
+            }
             match notice {
                 RegistryNotice::Listening(address) => warn_if_readable(address),
                 RegistryNotice::ListenFailed(address, error) => {

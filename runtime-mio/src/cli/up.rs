@@ -145,16 +145,20 @@ impl Shown {
                 }
             }
             Heard::Text(_, text) | Heard::Output(text) => eprintln_quietly(text),
-            Heard::Gone(..) | Heard::Signal(..) => {}
+            Heard::Ready(..) | Heard::Gone(..) | Heard::Signal(..) => {}
         }
     }
 }
 
-/// The children log at least what we wait for ("listening", "registered": info), whatever is shown of it.
+/// The children log what is shown, and format nothing else.
 fn loudness(level: LevelFilter) -> Vec<String> {
-    match level {
-        LevelFilter::DEBUG => vec!["-v".to_owned()],
-        LevelFilter::TRACE => vec!["-vv".to_owned()],
-        _ => Vec::new(),
-    }
+    let flag = match level {
+        LevelFilter::OFF => "-qqq",
+        LevelFilter::ERROR => "-qq",
+        LevelFilter::WARN => "-q",
+        LevelFilter::INFO => return Vec::new(),
+        LevelFilter::DEBUG => "-v",
+        LevelFilter::TRACE => "-vv",
+    };
+    vec![flag.to_owned()]
 }

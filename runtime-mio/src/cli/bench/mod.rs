@@ -86,7 +86,7 @@ impl Cluster {
         let key = scratch.at("key");
         keys::create(&key)?;
         let mut children = Children::new(Some(key.clone()))?;
-        let args = ["reg", "--name=registry", "--listen=127.0.0.1:0"].map(ToString::to_string);
+        let args = ["reg", "-q", "--name=registry", "--listen=127.0.0.1:0"].map(ToString::to_string);
         let registry_id = children.daemon("registry", &args)?;
         let line = children.wait_for(registry_id, "listening", |_, _| {})?;
         let registry = text(&line, "address")
@@ -100,6 +100,7 @@ impl Cluster {
         let work = self.scratch.at("work");
         let args = [
             "exe".to_owned(),
+            "-q".to_owned(),
             format!("--reg={}", self.registry),
             "--name=node-1".to_owned(),
             format!("--slots={slots}"),

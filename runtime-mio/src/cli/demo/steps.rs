@@ -94,7 +94,7 @@ impl Story {
                 tone: Tone::Plain,
                 text: format!("            output    {output}"),
             }),
-            Heard::Text(..) | Heard::Gone(..) | Heard::Signal(..) => {}
+            Heard::Ready(..) | Heard::Text(..) | Heard::Gone(..) | Heard::Signal(..) => {}
         }
     }
 
@@ -117,6 +117,11 @@ impl Story {
                 who,
                 &format!("the command has ended ({}), every process of it is reaped", text(line, "exit")),
             ),
+            // What went wrong belongs to the story, most of all when it does not end well.
+            _ if matches!(text(line, "level"), "warn" | "error") => {
+                let text = format!("{:<9} {who:<10} {} {}", "", text(line, "event"), text(line, "why"));
+                self.waiting.push(Line { at, step: None, tone: Tone::Warn, text });
+            }
             _ => {}
         }
     }
