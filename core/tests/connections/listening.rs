@@ -63,6 +63,13 @@ fn n2_port_zero_never_collides_until_it_is_a_port() {
         let [ConnectionEvent::Listening { address, .. }] = events[..] else { panic!("{events:?}") };
         assert!(address.port() != 0 && ports.insert(address));
     }
+    // Not even while the system has yet to choose.
+    for _ in 0..2 {
+        let id = world.create(0, LISTENER).unwrap();
+        world.listen(0, id, "10.0.0.1:0").unwrap();
+    }
+    world.run();
+    assert_eq!(world.take(0).len(), 2);
     let chosen = ports.first().unwrap().to_string();
     assert_eq!(second(&mut world, &chosen), taken(&chosen));
 }
