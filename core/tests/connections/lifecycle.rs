@@ -444,19 +444,26 @@ fn k6_the_peers_last_words_are_not_destroyed_by_a_reset() {
     let mut world = World::new(2);
     world.listener(1, AT);
     let (a, b) = world.join(0, 1, MANY, AT);
+    // The other end is slow to read: it takes what its armed read brings, and no more for now.
+    world.command(1, ConnectionCommand::Pause { id: b });
+    world.send(0, a, "first").unwrap();
+    world.run();
     world.send(0, a, "last words").unwrap();
-    // The other end has said much that this one will not read; it has not heard of the close yet.
-    for _ in 0..5 {
+    // It has said much that this one will not read, and says more behind the close.
+    for n in 0..5 {
         world.send_pack(1, b, DataPack::new(PackType::RAW, vec![0; 1 << 20])).unwrap();
+        if n == 2 {
+            world.close(0, a).unwrap();
+        }
     }
-    world.close(0, a).unwrap();
+    world.run();
+    assert_eq!(texts(&world.take(1)), ["first"]);
+    world.command(1, ConnectionCommand::Resume { id: b });
     world.run();
     let events = world.take(1);
     assert_eq!(texts(&events), ["last words"]);
-    assert!(matches!(
-        events.last(),
-        Some(ConnectionEvent::Disconnected { reason: DisconnectReason::ClosedByPeer, .. })
-    ));
+    let [.., ConnectionEvent::Disconnected { reason, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(*reason, DisconnectReason::ClosedByPeer);
 }
 
 #[test]
