@@ -841,6 +841,24 @@ fn a_paused_connection_is_alive_at_both_ends() {
 }
 
 #[test]
+fn a_pause_in_the_middle_of_a_silence_counts_from_the_resume() {
+    let mut world = World::new(2);
+    world.listener(1, AT);
+    let (_, b) = world.join(0, 1, MANY, AT);
+    world.freeze(0);
+    // It was asked for a sign of life already.
+    world.pass(4 * SECOND);
+    world.command(1, ConnectionCommand::Pause { id: b });
+    world.pass(60 * SECOND);
+    assert!(world.take(1).is_empty());
+    world.command(1, ConnectionCommand::Resume { id: b });
+    world.pass(9 * SECOND - Duration::from_micros(1));
+    assert!(world.take(1).is_empty());
+    world.pass(Duration::from_micros(1));
+    assert_eq!(world.take_reason(1, b), DisconnectReason::Silent);
+}
+
+#[test]
 fn a_thawed_process_asks_before_it_declares_the_others_dead() {
     let mut world = World::new(2);
     world.listener(1, AT);
