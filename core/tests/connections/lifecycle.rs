@@ -693,6 +693,24 @@ fn k10_late_events_of_dead_links_touch_nothing() {
 }
 
 #[test]
+fn k10_bytes_that_nobody_asked_for_are_not_read() {
+    let mut world = World::new(2);
+    world.listener(1, AT);
+    let (a, b) = world.join(0, 1, MANY, AT);
+    let link = world.link_of(world.newest_end(1));
+    // No read is armed once the one that was has brought something.
+    world.command(1, ConnectionCommand::Pause { id: b });
+    world.send(0, a, "first").unwrap();
+    world.run();
+    world.inject(1, NetEvent::Received { link, data: vec![0xff; 100].into() });
+    assert_eq!(world.ignored(1), 1);
+    world.command(1, ConnectionCommand::Resume { id: b });
+    world.send(0, a, "second").unwrap();
+    world.run();
+    assert_eq!(texts(&world.take(1)), ["first", "second"]);
+}
+
+#[test]
 fn k10_ids_are_never_reused() {
     let mut world = World::new(2);
     world.listener(1, AT);
