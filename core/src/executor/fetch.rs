@@ -14,6 +14,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
+/// Requests under way to one peer: fewer than any source takes, so that none is ever too many.
+const REQUESTS: usize = 128;
 /// Bytes of a manifest at most.
 const MAX_MANIFEST: u64 = 256 << 20;
 
@@ -134,12 +136,13 @@ impl Fetches {
         self.rows.get(&callback).map(|fetch| &fetch.wanted)
     }
 
-    /// Fetches over this peer's connections that have no request under way.
+    /// Fetches over this peer's connections that have no request under way, as many as may be asked for now.
     pub(super) fn unrequested(&self, peer: InstanceId, side: Side) -> Vec<CallbackId> {
-        let open =
-            |fetch: &Fetch| fetch.on.is_none() && !fetch.fired && !(fetch.complete() && fetch.root.is_some());
-        let of_peer = |fetch: &Fetch| fetch.wanted.peer == peer && fetch.wanted.side == side;
-        self.rows.iter().filter(|(_, f)| of_peer(f) && open(f)).map(|(id, _)| *id).collect()
+        let of_peer = |fetch: &&Fetch| (fetch.wanted.peer, fetch.wanted.side) == (peer, side) && !fetch.fired;
+        let under_way = self.rows.values().filter(of_peer).filter(|fetch| fetch.on.is_some()).count();
+        let open = |fetch: &Fetch| fetch.on.is_none() && !(fetch.complete() && fetch.root.is_some());
+        let open = self.rows.iter().filter(|(_, fetch)| of_peer(fetch) && open(fetch));
+        open.map(|(id, _)| *id).take(REQUESTS.saturating_sub(under_way)).collect()
     }
 
     /// Fetches of an attempt that have not fired.
@@ -360,8 +363,10 @@ impl Fetches {
         };
         let (done, total) = (fetch.done(), fetch.total());
         let least = limits.file_min_rate.saturating_mul(limits.file_window.as_secs()).max(1);
-        let needed = least.min(total.saturating_sub(fetch.window_start));
-        if fetch.begun.is_none() || done - fetch.window_start < needed {
+        let needed = least.min(total.saturating_sub(fetch.window_start)).max(1);
+        // With everything verified and the root known, only our own disk is waited for.
+        let arrived = fetch.complete() && fetch.root.is_some();
+        if !arrived && (fetch.begun.is_none() || done - fetch.window_start < needed) {
             return self.fire(callback, Err(FileErrorKind::TimedOut), ops, actions);
         }
         fetch.window_start = done;

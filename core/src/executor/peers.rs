@@ -50,7 +50,6 @@ pub(super) struct Dialled {
 
 #[derive(Debug, Default)]
 struct Peer {
-    address: Option<Address>,
     dialled: BTreeMap<Lane, Dialled>,
     accepted: BTreeMap<Lane, ConnectionId>,
 }
@@ -59,6 +58,8 @@ struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     by_instance: BTreeMap<InstanceId, Peer>,
+    /// Where the publishers that we have something to do for are to be dialled.
+    addresses: BTreeMap<InstanceId, Address>,
     owners: BTreeMap<ConnectionId, (InstanceId, Lane, Side)>,
     pub(super) timers: Timers<(InstanceId, PeerTimer)>,
 }
@@ -80,12 +81,17 @@ impl Peers {
 
     /// Where the peer is to be dialled.
     pub(super) fn address(&self, peer: InstanceId) -> Option<&Address> {
-        self.by_instance.get(&peer)?.address.as_ref()
+        self.addresses.get(&peer)
     }
 
     /// Learns, or learns anew, where the peer is to be dialled.
     pub(super) fn learn(&mut self, peer: InstanceId, address: Address) {
-        self.by_instance.entry(peer).or_default().address = Some(address);
+        self.addresses.insert(peer, address);
+    }
+
+    /// Nothing is left to do for this publisher.
+    pub(super) fn forget_address(&mut self, peer: InstanceId) {
+        self.addresses.remove(&peer);
     }
 
     /// The connection that we dial on this lane, if it was made.

@@ -30,11 +30,11 @@ impl Executor {
             peer: Some(task.publisher),
             connection: on,
         });
-        self.peers.learn(task.publisher, publisher);
         if self.stage != Stage::Running || self.settings.slots == 0 || !self.worker.propose(task) {
             self.tell_registries(now, &Decline { task, why: DeclineReason::Busy }.into(), out);
             return;
         }
+        self.peers.learn(task.publisher, publisher);
         self.claim_next(now, out);
     }
 
@@ -63,6 +63,7 @@ impl Executor {
         self.worker.remove(task);
         self.tell_registries(now, &Decline { task, why }.into(), out);
         self.peer_idle(now, task.publisher);
+        self.offer_again(now, task, out);
     }
 
     pub(super) fn refused(
@@ -538,6 +539,7 @@ impl Executor {
             self.worker.remove(task);
             self.peer_idle(now, task.publisher);
             self.claim_next(now, out);
+            self.offer_again(now, task, out);
         }
     }
 }

@@ -67,6 +67,7 @@ impl Executor {
                     Side::Dialled => self.input_fetched(now, callback, &wanted, result, out),
                     Side::Accepted => self.output_fetched(now, &wanted, result, out),
                 }
+                self.request_files(now, peer, wanted.side, out);
                 let settled = self.fetches.settle_treeless(callback);
                 if let FetchOutcome::Settled(wanted) = settled {
                     self.settled(now, callback, &wanted, out);

@@ -316,13 +316,13 @@ impl Executor {
         {
             out.notify(ExecutorNotice::Unreachable { address, reason: reason.clone() });
         }
+        // Set before anything is given back: what is offered again meanwhile waits for it, too.
+        self.peers.timers.set((peer, PeerTimer::Redial(lane)), now + pause);
         if give_back {
             self.give_back_unclaimed(now, peer, out);
         }
         if self.worker.of(peer).is_empty() {
             self.forget_peer(now, peer, out);
-        } else {
-            self.peers.timers.set((peer, PeerTimer::Redial(lane)), now + pause);
         }
     }
 
@@ -352,12 +352,18 @@ impl Executor {
 
     /// Nothing is left to do for this publisher: its connections stay a while for its next task.
     pub(super) fn peer_idle(&mut self, now: Instant, peer: InstanceId) {
-        if self.worker.of(peer).is_empty() && self.peers.dialled(peer, Lane::Task).is_some() {
+        if !self.worker.of(peer).is_empty() {
+            return;
+        }
+        if self.peers.dialled(peer, Lane::Task).is_some() {
             self.peers.timers.set((peer, PeerTimer::Idle), now + self.config.limits.suspect);
+        } else {
+            self.peers.forget_address(peer);
         }
     }
 
     fn forget_peer(&mut self, now: Instant, peer: InstanceId, out: &mut Out) {
+        self.peers.forget_address(peer);
         for id in self.peers.remove_dialled(peer) {
             self.fetches.file_link_lost(id);
             self.service.link_lost(id);

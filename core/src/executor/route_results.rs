@@ -4,7 +4,7 @@ use super::fetch::Wanted;
 use super::peers::{Lane, Side};
 use super::publisher::{Collecting, FinishAnswer};
 use super::route_tasks::whole_folder;
-use super::{Ending, Executor, ExecutorNotice, Out, OutputFile};
+use super::{Ending, Executor, ExecutorNotice, Out, OutputFile, PublishError};
 use crate::disk::{FileError, FileErrorKind, Target};
 use crate::message::{
     Blob, Done, Ended, Finished, Input, InputTaken, Message, Output, OutputTaken, Placement, Started, Stop,
@@ -231,6 +231,11 @@ impl Executor {
     /// The one place where a task ends (PROTOCOL A9).
     pub(super) fn end(&mut self, now: Instant, id: TaskId, ending: Ending, out: &mut Out) {
         let Some(task) = self.publisher.end(now, id, ending.kind(), &self.config.limits) else { return };
+        if task.opening > 0 {
+            // Never published: only its publisher knows of it, and by its token alone.
+            let error = PublishError::ShuttingDown;
+            out.notify(ExecutorNotice::PublishFailed { token: task.token, error });
+        }
         if let Some(held) = &task.current {
             self.cancel_fetches(now, id, held.number, out);
             if let Some(link) = self.peers.up(held.holder, Lane::Task, Side::Accepted) {
@@ -254,7 +259,9 @@ impl Executor {
             self.registrations.ended(id, ending.kind());
             self.tell_registries(now, &Ended { task: id, how: ending.kind() }.into(), out);
         }
-        out.notify(ExecutorNotice::Ended { task: id, ending });
+        if task.opening == 0 {
+            out.notify(ExecutorNotice::Ended { task: id, ending });
+        }
         for registry in self.registrations.registered() {
             self.publish_on(now, registry, out);
         }

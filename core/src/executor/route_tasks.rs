@@ -152,6 +152,15 @@ impl Executor {
         }
     }
 
+    /// Nobody but this executor may run the task, and it has just let go of it: if the task is still open, once more.
+    pub(super) fn offer_again(&mut self, now: Instant, id: TaskId, out: &mut Out) {
+        let Some(task) = self.publisher.peek(id).filter(|task| task.opening == 0) else { return };
+        let open = task.current.as_ref().is_none_or(|held| held.lapsed);
+        if self.stage == Stage::Running && open && task.spec.placement == Placement::Publisher {
+            self.offer(now, id, out);
+        }
+    }
+
     /// Where this process can dial itself.
     fn own_address(&self) -> Option<Address> {
         let address = Address::Socket(self.address?);
@@ -237,15 +246,12 @@ impl Executor {
                 }
                 // What was current is over by this claim; whether the task is claimed again is judged anew.
                 ClaimAnswer::Supersedes(why) => {
-                    if self
+                    let holder = self
                         .publisher
                         .peek(id)
                         .and_then(|task| task.current.as_ref())
-                        .is_some_and(|held| held.holder != by)
-                    {
-                        self.publisher.lapse(now, id);
-                    }
-                    self.lose(now, id, why, None, out);
+                        .map(|held| held.holder);
+                    self.lose(now, id, why, holder.filter(|holder| *holder != by), out);
                 }
                 ClaimAnswer::New(number) => {
                     let attempt = Attempt {
@@ -329,9 +335,10 @@ impl Executor {
                 if !self.publisher.lapse(now, id) {
                     return;
                 }
-                let last = self.publisher.peek(id).is_some_and(|task| self.attempts_left(task) == 0);
-                if last {
-                    self.lose(now, id, "no word from it until its lease was over", None, out);
+                let last = self.publisher.peek(id).filter(|task| self.attempts_left(task) == 0);
+                if let Some(last) = last {
+                    let holder = last.current.as_ref().map(|held| held.holder);
+                    self.lose(now, id, "no word from it until its lease was over", holder, out);
                 } else {
                     self.tell_open(now, id, out);
                 }
@@ -360,11 +367,10 @@ impl Executor {
             self.send(now, link, Stop { task: id, attempt: number }, out);
         }
         self.cancel_fetches(now, id, number, out);
-        let died = dead.or(attempt.lapsed.then_some(attempt.holder));
         let most_deaths = self.config.limits.max_deaths as usize;
         let Some(task) = self.publisher.task(id) else { return };
         task.lost.push(format!("{}: {why}", attempt.name));
-        if let Some(died) = died {
+        if let Some(died) = dead {
             task.deaths.insert(died);
             task.avoid.insert(died);
         }

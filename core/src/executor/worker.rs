@@ -155,10 +155,13 @@ impl Worker {
         self.slots.saturating_sub(u32::try_from(self.busy.len()).unwrap_or(u32::MAX))
     }
 
-    /// A proposal. `false`: there is no room for it. One that is known is ignored.
+    /// A proposal. `false`: there is no room for it, or an earlier attempt at it is still being cleared away. One that is
+    /// known is ignored.
     pub(super) fn propose(&mut self, task: TaskId) -> bool {
-        if self.entries.contains_key(&task) {
-            return true;
+        match self.entries.get(&task) {
+            None => {}
+            Some(Entry::Held(held)) => return !matches!(held.phase, Phase::Stopping | Phase::Leaving),
+            Some(Entry::Proposed | Entry::Wanted { .. }) => return true,
         }
         if self.queue.len() >= MAX_PROPOSALS {
             return false;
@@ -226,7 +229,8 @@ impl Worker {
             Some(Entry::Held(held)) => {
                 held.run.map(|run| self.runs.remove(&run));
             }
-            Some(Entry::Proposed | Entry::Wanted { .. }) => {}
+            Some(Entry::Proposed) => self.queue.retain(|queued| *queued != task),
+            Some(Entry::Wanted { .. }) => {}
         }
         self.busy.remove(&task);
         for timer in [EntryTimer::Deadline, EntryTimer::Timeout, EntryTimer::Claim] {
@@ -262,29 +266,31 @@ impl Worker {
         self.entries.is_empty()
     }
 
-    /// Attempts of this publisher that a renewal names.
+    /// Attempts of this publisher that a renewal names: until every process is reaped, unless the publisher wants it
+    /// no more or the lease is over in any case.
     pub(super) fn renewable(&self, publisher: InstanceId) -> Vec<(TaskId, AttemptNumber)> {
-        let held = self.held_ids(self.by_publisher.get(&publisher).into_iter().flatten());
-        held.collect()
+        let tasks = self.by_publisher.get(&publisher).into_iter().flatten();
+        let renewable = tasks.filter_map(|task| match self.entries.get(task)? {
+            Entry::Held(held) => {
+                let given_up = matches!(held.stop, Some(StopReason::Told | StopReason::LeaseOver));
+                (!held.told && !given_up).then_some((*task, held.number))
+            }
+            Entry::Proposed | Entry::Wanted { .. } => None,
+        });
+        renewable.collect()
     }
 
     /// What a registration tells: attempts held, and proposals not claimed.
     pub(super) fn inventory(&self) -> (Vec<(TaskId, AttemptNumber)>, Vec<TaskId>) {
-        let proposed =
-            self.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Proposed | Entry::Wanted { .. }));
-        (self.held_ids(self.entries.keys()).collect(), proposed.map(|(id, _)| *id).collect())
-    }
-
-    fn held_ids<'a>(
-        &'a self,
-        tasks: impl Iterator<Item = &'a TaskId> + 'a,
-    ) -> impl Iterator<Item = (TaskId, AttemptNumber)> + 'a {
-        tasks.filter_map(|task| match self.entries.get(task)? {
-            Entry::Held(held) if !matches!(held.phase, Phase::Stopping | Phase::Leaving) => {
-                Some((*task, held.number))
+        let (mut held_ids, mut proposed) = (Vec::new(), Vec::new());
+        for (task, entry) in &self.entries {
+            match entry {
+                Entry::Proposed | Entry::Wanted { .. } => proposed.push(*task),
+                Entry::Held(held) if matches!(held.phase, Phase::Stopping | Phase::Leaving) => {}
+                Entry::Held(held) => held_ids.push((*task, held.number)),
             }
-            Entry::Held(_) | Entry::Proposed | Entry::Wanted { .. } => None,
-        })
+        }
+        (held_ids, proposed)
     }
 
     pub(super) fn check_invariants(&self) {
