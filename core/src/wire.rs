@@ -55,10 +55,10 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> 
     const MIB: usize = 1 << 20;
     let decode = match bytes.len() {
         ..=4_096 => decode_within::<T, { 4 * KIB }>,
-        ..=65_536 => decode_within::<T, { 64 * KIB }>,
-        ..=1_048_576 => decode_within::<T, MIB>,
-        ..=16_777_216 => decode_within::<T, { 16 * MIB }>,
-        ..=268_435_456 => decode_within::<T, { 256 * MIB }>,
+        4_097..=65_536 => decode_within::<T, { 64 * KIB }>,
+        65_537..=1_048_576 => decode_within::<T, MIB>,
+        1_048_577..=16_777_216 => decode_within::<T, { 16 * MIB }>,
+        16_777_217..=268_435_456 => decode_within::<T, { 256 * MIB }>,
         _ => return Err(WireError::Malformed),
     };
     decode(bytes)

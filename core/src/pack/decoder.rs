@@ -323,9 +323,10 @@ mod tests {
         let error = DecodeError::BadHeaderSize { first: *b"HT" };
         assert_eq!(error.hint(), "HTTP");
         assert_eq!(decoder.next(), Err(error));
-        decoder.feed(wire(&bulk_pack(10, &[])));
-        assert_eq!(decoder.next(), Err(error));
         assert_eq!(decoder.buffered(), 0);
+        decoder.feed(wire(&bulk_pack(10, &[])));
+        assert_eq!(decoder.buffered(), 0);
+        assert_eq!(decoder.next(), Err(error));
     }
 
     #[test]
