@@ -41,7 +41,7 @@ impl Layout {
     /// The parts of files that `len` bytes of content from `offset` on lie in, in order, without gaps; those behind the
     /// content's end are left out. Found in O(log n), then one step a file. Empty files have no part.
     pub fn segments(&self, offset: u64, len: u64) -> impl Iterator<Item = Segment> + '_ {
-        let stop = offset.saturating_add(len).min(self.content_len());
+        let stop = offset.saturating_add(len);
         let first = self.files.partition_point(|&(end, _)| end <= offset);
         let mut start =
             first.checked_sub(1).and_then(|before| self.files.get(before)).map_or(0, |&(end, _)| end);
