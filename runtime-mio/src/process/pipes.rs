@@ -10,7 +10,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 /// Buffer of a read, at most. No pipe holds more, unless it was told to.
 const LARGEST_READ: usize = 256 << 10;
 
-/// Registers a pipe once, at the first time that it has nothing: many commands never get that far.
+/// Registers a pipe once, at the first time that it has nothing; the poll tells at once if it has something by then.
+/// False if the poll can take no more.
 fn register(
     pipe: &OwnedFd,
     registered: &mut bool,
@@ -88,23 +89,16 @@ impl Output {
             Source::Over => None,
             Source::Rest(rest) => (!rest.is_empty()).then(|| rest.split_to(max.min(rest.len()))),
             Source::Pipe { pipe, registered } => {
-                let mut result = sys::read(pipe.as_fd(), &mut scratch.0, max);
-                if would_block(&result) {
-                    let first = !*registered;
-                    if register(pipe, registered, registry, token, Interest::READABLE) && first {
-                        // What came between the read and the registration is told by an edge as well, but at the cost of a
-                        // round through the poll.
-                        result = sys::read(pipe.as_fd(), &mut scratch.0, max);
-                    }
-                }
-                match result {
-                    Ok(0) => {
-                        self.source = Source::Rest(Bytes::new());
+                match sys::read(pipe.as_fd(), &mut scratch.0, max) {
+                    Ok(count) if count > 0 => Some(scratch.take()),
+                    Err(error)
+                        if error.kind() == io::ErrorKind::WouldBlock
+                            && register(pipe, registered, registry, token, Interest::READABLE) =>
+                    {
                         None
                     }
-                    Ok(_) => Some(scratch.take()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                    Err(_) => {
+                    // Its end, or nobody could tell when it goes on.
+                    Ok(_) | Err(_) => {
                         self.source = Source::Rest(Bytes::new());
                         None
                     }
@@ -136,10 +130,6 @@ impl Output {
             self.source = Source::Rest(Bytes::from(rest));
         }
     }
-}
-
-fn would_block(result: &io::Result<usize>) -> bool {
-    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The standard input of a command.
@@ -205,12 +195,11 @@ impl Input {
         while !rest.is_empty() {
             match sys::write(pipe.as_fd(), rest) {
                 Ok(count) => rest.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let first = !*registered;
-                    let known = register(pipe, registered, registry, token, Interest::WRITABLE);
-                    if !(known && first) {
-                        return Written::Waits;
-                    }
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && register(pipe, registered, registry, token, Interest::WRITABLE) =>
+                {
+                    return Written::Waits;
                 }
                 Err(_) => {
                     *self = Self::Closed;
