@@ -69,7 +69,7 @@ impl Run {
         for _ in 0..3 {
             world.add(|config| {
                 config.limits.max_handshakes = 4;
-                config.limits.max_outbox = 64 << 10;
+                config.limits.max_outbox = 40 << 10;
                 config.limits.high_water = 16 << 10;
             });
         }
@@ -220,7 +220,7 @@ impl Run {
 #[test]
 fn k10_n3_k7_whatever_happens_the_tables_agree_and_nothing_is_left() {
     let (mut told, mut reasons) = (0, BTreeSet::new());
-    for seed in 0..300 {
+    for seed in 0..150 {
         let mut run = Run::new(seed);
         let steps = run.rng.random_range(20..400);
         for _ in 0..steps {
@@ -228,7 +228,7 @@ fn k10_n3_k7_whatever_happens_the_tables_agree_and_nothing_is_left() {
         }
         told += run.finish(&mut reasons);
     }
-    assert!(told > 10_000, "little happened: {told}");
+    assert!(told > 5_000, "little happened: {told}");
     // The rare paths were taken.
     for reason in [
         "Closed",
