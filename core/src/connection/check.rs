@@ -83,6 +83,10 @@ impl ConnectionManager {
                 }
             }
         }
+        for (query, waiting) in &self.queries {
+            let waits = |id| matches!(self.connections.get(id).map(|c| &c.state), Some(State::Resolving { query: own, .. }) if own == query);
+            assert!(waiting.as_ref().is_none_or(waits), "nobody waits for {query}");
+        }
         let accepted = self.connections.iter().filter_map(|(id, connection)| match connection.origin {
             Origin::Accepted(key) => Some((key, *id)),
             Origin::Created => None,

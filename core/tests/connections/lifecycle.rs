@@ -414,6 +414,25 @@ fn k6_close_during_look_up_dial_and_handshake() {
 }
 
 #[test]
+fn k6_the_answer_to_an_earlier_look_up_is_not_the_next_ones() {
+    let mut world = World::new(2);
+    world.listener(1, AT);
+    let id = world.create(0, MANY).unwrap();
+    world.connect(0, id, Some("old.host:7000")).unwrap();
+    world.close(0, id).unwrap();
+    assert_eq!(world.take_reason(0, id), DisconnectReason::Closed);
+    world.connect(0, id, Some("new.host:7000")).unwrap();
+    let [(_, old), (_, new)] = world.queries[..] else { panic!() };
+    world.inject(0, NetEvent::Resolved { query: old, result: Ok(vec![socket("10.0.0.9:7000")]) });
+    world.run();
+    assert!(world.take(0).is_empty());
+    assert_eq!(world.state(0, id), Some(ConnectionState::Connecting));
+    world.inject(0, NetEvent::Resolved { query: new, result: Ok(vec![socket(AT)]) });
+    world.run();
+    assert!(matches!(world.take(0)[..], [ConnectionEvent::Connected { .. }]));
+}
+
+#[test]
 fn k6_close_does_not_wait_for_ever_for_a_peer_that_does_not_read() {
     let mut world = World::new(2);
     world.listener(1, AT);
