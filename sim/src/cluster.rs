@@ -225,7 +225,7 @@ impl Cluster {
                     self.due(number)?;
                     true
                 }
-                Happening::Handled(_) => !self.world.notices.is_empty(),
+                Happening::Handled => !self.world.notices.is_empty(),
             };
             self.hear()?;
             if look && until(self) {

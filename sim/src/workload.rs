@@ -171,9 +171,17 @@ impl TaskPlan {
         }
     }
 
-    /// Whether it names an input that is not there.
-    pub(crate) fn misses_an_input(&self) -> bool {
-        self.spec.inputs.len() > self.inputs.len()
+    /// Whether it must be refused: it names an input that is not there, or a name that leads out of its folder.
+    pub(crate) fn is_refused(&self) -> bool {
+        let inputs = self.spec.inputs.iter().map(|input| &input.name);
+        let outputs = self.spec.outputs.iter().filter_map(|output| match output {
+            OutputFile::Named { name, .. } => Some(name),
+            OutputFile::Changes => None,
+        });
+        let mut names = inputs.chain(outputs);
+        let escapes =
+            names.any(|name| name.starts_with(b"/") || name.split(|b| *b == b'/').any(|part| part == b".."));
+        escapes || self.spec.inputs.len() > self.inputs.len()
     }
 
     /// What stands in the work folder before it starts: only the files' bytes.

@@ -38,7 +38,7 @@ pub(crate) enum Happening {
     /// Something that it planned is due.
     Due(u32),
     /// A machine has handled something; its notices, if any, wait in [`World::notices`].
-    Handled(ProcId),
+    Handled,
     /// Something inside the world went on.
     Inside,
 }
@@ -128,10 +128,6 @@ impl World {
 
     pub(crate) fn is_alive(&self, proc: ProcId) -> bool {
         self.procs.get(&proc).is_some_and(|proc| proc.brain.is_some())
-    }
-
-    pub(crate) fn is_frozen(&self, proc: ProcId) -> bool {
-        self.procs.get(&proc).is_some_and(|proc| proc.frozen || self.ctx.host(proc.host).asleep)
     }
 
     /// What a machine holds, by its own count.
@@ -364,7 +360,7 @@ impl World {
             let delay = self.ctx.choices.below(100 * MILLI);
             self.ctx.after(delay, Item::Deliver(id, Event::Tick));
         }
-        Ok(Some(Happening::Handled(id)))
+        Ok(Some(Happening::Handled))
     }
 
     fn act(&mut self, id: ProcId, host: HostId, action: Action<Notice>) {

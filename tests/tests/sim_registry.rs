@@ -17,7 +17,9 @@ fn cluster(seed: u64, executors: usize) -> Lab {
 
 fn joined(lab: &Lab, node: &str) -> usize {
     let instance = lab.instance(node);
-    lab.count_registry(|notice| matches!(notice, RegistryNotice::MemberJoined { member, .. } if *member == instance))
+    lab.count_registry(
+        |notice| matches!(notice, RegistryNotice::MemberJoined { member, .. } if *member == instance),
+    )
 }
 
 fn registered(lab: &Lab, node: &str) -> usize {
@@ -33,9 +35,10 @@ fn r1_registration_takes_its_three_steps_in_order() {
     use xxnet_sim::machine::Notice::{Executor, Registry};
     let instance = lab.instance("executor-1");
     let dials = at("executor-1", &|n| matches!(n, Executor(ExecutorNotice::Registering(_))));
-    let linked = at("registry-1", &|n| {
-        matches!(n, Registry(RegistryNotice::RegistrationLinked { member, .. }) if *member == instance)
-    });
+    let linked = at(
+        "registry-1",
+        &|n| matches!(n, Registry(RegistryNotice::RegistrationLinked { member, .. }) if *member == instance),
+    );
     let stands = at("registry-1", &|n| {
         matches!(n, Registry(RegistryNotice::MemberJoined { member, name, slots: 1, client: false, again: false, .. })
             if *member == instance && name == "executor-1")
@@ -59,7 +62,9 @@ fn r2_registering_again_after_a_broken_link_is_the_same_member() {
     lab.mend();
     lab.run_until("it is registered again", secs(30), |lab| registered(lab, "executor-1") >= 2);
     assert_eq!(joined(&lab, "executor-1"), 2, "the same instance joins, and joins again");
-    let again = lab.count_registry(|n| matches!(n, RegistryNotice::MemberJoined { again: true, name, .. } if name == "executor-1"));
+    let again = lab.count_registry(
+        |n| matches!(n, RegistryNotice::MemberJoined { again: true, name, .. } if name == "executor-1"),
+    );
     assert_eq!(again, 1);
     let task = lab.publish("publisher-1", Task::sleeping(secs(1)));
     lab.done(task, secs(20));
@@ -85,7 +90,10 @@ fn r2_a_restart_is_a_new_member_that_gets_work() {
 fn r3_a_silent_member_is_suspect_then_gone_and_its_proposals_move() {
     let mut lab = cluster(4, 2);
     // Both executors are busy, so that the next task waits as somebody's proposal.
-    let busy = [lab.publish("publisher-1", Task::sleeping(secs(60))), lab.publish("publisher-1", Task::sleeping(secs(8)))];
+    let busy = [
+        lab.publish("publisher-1", Task::sleeping(secs(60))),
+        lab.publish("publisher-1", Task::sleeping(secs(8))),
+    ];
     lab.run_until("both run", secs(5), |lab| lab.alive().len() == 2);
     let long = lab.holder(busy[0]).expect("held").1;
     let other = if long == "executor-1" { "executor-2" } else { "executor-1" };
@@ -98,7 +106,9 @@ fn r3_a_silent_member_is_suspect_then_gone_and_its_proposals_move() {
         lab.count_registry(|n| matches!(n, RegistryNotice::MemberSuspect(member) if *member == silent)) == 1
     });
     lab.run_until("it is gone", secs(20), |lab| {
-        lab.count_registry(|n| matches!(n, RegistryNotice::MemberGone { member, left: false, .. } if *member == silent)) == 1
+        lab.count_registry(
+            |n| matches!(n, RegistryNotice::MemberGone { member, left: false, .. } if *member == silent),
+        ) == 1
     });
     for task in waiting {
         lab.done(task, secs(40));
@@ -115,7 +125,9 @@ fn r4_a_killed_registry_comes_back_and_nothing_runs_twice() {
     for seed in 0..6 {
         let mut lab = cluster(10 + seed, 3);
         let tasks: Vec<_> = (0..20)
-            .map(|number| lab.publish("publisher-1", Task::sleeping(Duration::from_millis(300 + 97 * number))))
+            .map(|number| {
+                lab.publish("publisher-1", Task::sleeping(Duration::from_millis(300 + 97 * number)))
+            })
             .collect();
         // At any moment: before the first grant, while some run, after some are done.
         lab.run_for(Duration::from_millis(1 + 700 * seed));
@@ -154,7 +166,11 @@ fn r5_executors_go_on_without_a_registry_and_do_not_stampede() {
         .iter()
         .filter_map(|node| {
             let told = lab.log().iter().rev().find(|told| {
-                told.node == *node && matches!(&told.notice, xxnet_sim::machine::Notice::Executor(ExecutorNotice::Registering(_)))
+                told.node == *node
+                    && matches!(
+                        &told.notice,
+                        xxnet_sim::machine::Notice::Executor(ExecutorNotice::Registering(_))
+                    )
             });
             told.map(|told| told.at)
         })
@@ -236,7 +252,8 @@ fn r7_two_registries_propose_one_task_to_two_executors_and_it_runs_once() {
         for task in tasks {
             assert_eq!(lab.runs(task), 1, "seed {seed}");
             let id = lab.id(task).expect("published");
-            let granted = lab.count("publisher-1", |n| matches!(n, ExecutorNotice::Granted { task, .. } if *task == id));
+            let granted = lab
+                .count("publisher-1", |n| matches!(n, ExecutorNotice::Granted { task, .. } if *task == id));
             assert_eq!(granted, 1, "seed {seed}: one is granted");
         }
         let refused = lab.count_registry(|n| matches!(n, RegistryNotice::TaskProposed { .. }));

@@ -33,12 +33,14 @@ fn x2_a_hundred_and_fifty_seeds_end_well() {
 /// In this process; the command line is compared with it in another one by `x1_the_program_has_the_same_trace`.
 #[test]
 fn x1_one_seed_gives_one_trace() {
-    let hashes: BTreeSet<u64> = (0..8).map(|seed| {
-        let (first, second) = (run_one(seed, false), run_one(seed, true));
-        assert_eq!(first.report.hash, second.report.hash, "seed {seed}");
-        assert_eq!(first.report.events, second.report.events);
-        first.report.hash
-    }).collect();
+    let hashes: BTreeSet<u64> = (0..8)
+        .map(|seed| {
+            let (first, second) = (run_one(seed, false), run_one(seed, true));
+            assert_eq!(first.report.hash, second.report.hash, "seed {seed}");
+            assert_eq!(first.report.events, second.report.events);
+            first.report.hash
+        })
+        .collect();
     assert_eq!(hashes.len(), 8, "other seeds have other traces");
 }
 
@@ -67,7 +69,14 @@ fn x3_nothing_is_held_after_crashes_and_broken_links() {
 #[test]
 fn n3_links_agree_under_every_fault_of_the_network() {
     let outcomes = all_well((0..60).map(run_connections));
-    for kind in [Fault::DialHangs, Fault::AnswerLost, Fault::AcceptanceLost, Fault::HalfOpen, Fault::OneWay, Fault::Replay] {
+    for kind in [
+        Fault::DialHangs,
+        Fault::AnswerLost,
+        Fault::AcceptanceLost,
+        Fault::HalfOpen,
+        Fault::OneWay,
+        Fault::Replay,
+    ] {
         assert!(injected(&outcomes, kind) > 0, "{kind} was never injected");
     }
     let made: u64 = outcomes.iter().map(|outcome| outcome.report.connections).sum();
@@ -77,7 +86,10 @@ fn n3_links_agree_under_every_fault_of_the_network() {
 /// A stranger repeats what a dialler has said, word for word: nobody is replaced and no state is made of it.
 #[test]
 fn n3_a_repeated_dial_of_a_stranger_changes_nothing() {
-    let setup = || Setup { swarm: Swarm { eagerness: 1000, ..Swarm::only(&[Fault::Replay]) }, ..Setup::calm(2, &[1, 1]) };
+    let setup = || Setup {
+        swarm: Swarm { eagerness: 1000, ..Swarm::only(&[Fault::Replay]) },
+        ..Setup::calm(2, &[1, 1])
+    };
     let outcomes = all_well((0..20).map(|seed| run_setup(seed, setup())));
     assert!(injected(&outcomes, Fault::Replay) > 40);
     // Nothing else went wrong, so nothing may fail or be repeated.
@@ -89,7 +101,8 @@ fn n3_a_repeated_dial_of_a_stranger_changes_nothing() {
 #[test]
 fn n10_addresses_that_refuse_or_never_answer_are_tried_again() {
     for kind in [Fault::DialRefused, Fault::DialHangs] {
-        let setup = || Setup { swarm: Swarm { eagerness: 500, ..Swarm::only(&[kind]) }, ..Setup::calm(1, &[1, 1]) };
+        let setup =
+            || Setup { swarm: Swarm { eagerness: 500, ..Swarm::only(&[kind]) }, ..Setup::calm(1, &[1, 1]) };
         let outcomes = all_well((0..15).map(|seed| run_setup(seed, setup())));
         assert!(injected(&outcomes, kind) > 15, "{kind} was hardly injected");
     }
@@ -99,7 +112,8 @@ fn n10_addresses_that_refuse_or_never_answer_are_tried_again() {
 #[test]
 fn p2_any_fragmentation_on_any_link_gives_the_same_results() {
     let kinds = [Fault::SingleBytes, Fault::OddPieces, Fault::SmallWindow];
-    let setup = || Setup { swarm: Swarm { eagerness: 400, ..Swarm::only(&kinds) }, ..Setup::calm(1, &[1, 2]) };
+    let setup =
+        || Setup { swarm: Swarm { eagerness: 400, ..Swarm::only(&kinds) }, ..Setup::calm(1, &[1, 2]) };
     let outcomes = all_well((0..15).map(|seed| run_setup(seed, setup())));
     kinds.iter().for_each(|kind| assert!(injected(&outcomes, *kind) > 0));
     assert_eq!(outcomes.iter().map(|outcome| outcome.report.endings[1]).sum::<u64>(), 0, "a task failed");
@@ -108,7 +122,10 @@ fn p2_any_fragmentation_on_any_link_gives_the_same_results() {
 /// A flipped bit anywhere on any link is noticed: the link ends, the result does not change.
 #[test]
 fn p8_flipped_bits_never_reach_a_result() {
-    let setup = || Setup { swarm: Swarm { eagerness: 1000, ..Swarm::only(&[Fault::BitFlip]) }, ..Setup::calm(2, &[1, 2]) };
+    let setup = || Setup {
+        swarm: Swarm { eagerness: 1000, ..Swarm::only(&[Fault::BitFlip]) },
+        ..Setup::calm(2, &[1, 2])
+    };
     let outcomes = all_well((0..30).map(|seed| run_setup(seed, setup())));
     assert!(injected(&outcomes, Fault::BitFlip) > 20);
 }

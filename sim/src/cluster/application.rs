@@ -45,7 +45,7 @@ impl Cluster {
             ExecutorNotice::PublishFailed { token, error } => {
                 self.asked.remove(&token);
                 let plan = self.plans.iter().find(|plan| plan.token == token);
-                let due = plan.is_some_and(|plan| plan.misses_an_input());
+                let due = plan.is_some_and(|plan| plan.is_refused());
                 let fault = self.world.ctx.counts.of(Fault::Unreadable) > 0;
                 if !due && !(fault && matches!(error, PublishError::Input(_))) {
                     let what = format!("{token} is not published: {error:?}");

@@ -230,11 +230,6 @@ impl Net {
         (links, self.listeners.iter().filter(|listener| listener.owner == proc).count())
     }
 
-    /// Streams that exist in any state.
-    pub(crate) fn streams(&self) -> usize {
-        self.streams.len()
-    }
-
     /// A process has died. Its kernel ends its streams at once; its listening sockets stay with its supervisor.
     pub(crate) fn process_died(&mut self, ctx: &mut Context, proc: ProcId) {
         for (_, (id, end)) in self.take_links(proc) {

@@ -25,7 +25,7 @@ pub(super) fn check(world: &World, plan: &TaskPlan, task: &Published, ending: &E
             }
             done(world, plan, task, *exit, outputs, attempt.0)
         }
-        Ending::Failed { attempts, .. } if calm && !plan.misses_an_input() => {
+        Ending::Failed { attempts, .. } if calm && !plan.is_refused() => {
             Err(("calm", format!("it fails: {attempts:?}")))
         }
         Ending::Expired if plan.spec.patience.is_none() => {
