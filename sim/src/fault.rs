@@ -182,6 +182,13 @@ impl Swarm {
         swarm
     }
 
+    /// With every chance multiplied, in percent.
+    #[must_use]
+    pub fn eager(mut self, percent: u64) -> Self {
+        self.eagerness = percent;
+        self
+    }
+
     /// Without these.
     #[must_use]
     pub fn without(mut self, kinds: &[Fault]) -> Self {

@@ -47,7 +47,7 @@ fn failures(lab: &Lab, kind: FileErrorKind) -> usize {
 }
 
 fn swarm(kinds: &[Fault], eagerness: u64, seeds: core::ops::Range<u64>) -> Vec<Outcome> {
-    let setup = || Setup { swarm: Swarm { eagerness, ..Swarm::only(kinds) }, ..Setup::calm(1, &[1, 2]) };
+    let setup = || Setup { swarm: Swarm::only(kinds).eager(eagerness), ..Setup::calm(1, &[1, 2]) };
     let run = |seed| {
         let outcome = run_setup(seed, setup());
         if let Err(failure) = &outcome.result {
@@ -128,7 +128,7 @@ fn f2_a_large_file_that_moves_is_not_cut_off() {
     for seed in 20..28 {
         let mut setup = Setup::calm(1, &[1]);
         setup.limits.file_window = secs(3);
-        setup.swarm = Swarm { eagerness: 100_000, ..Swarm::only(&[Fault::SlowLink]) };
+        setup.swarm = Swarm::only(&[Fault::SlowLink]).eager(100_000);
         setup.horizon = 600_000_000;
         let mut lab = Lab::settled(seed, setup);
         lab.run_for(secs(30));
@@ -164,7 +164,7 @@ fn f6_a_link_that_breaks_in_a_file_is_resumed() {
     let (mut asked_again, mut done) = (0, 0);
     for seed in 600..612 {
         let mut setup = Setup::calm(1, &[1, 1]);
-        setup.swarm = Swarm { eagerness: 1000, ..Swarm::only(&[Fault::ResetBoth, Fault::ResetReceiver]) };
+        setup.swarm = Swarm::only(&[Fault::ResetBoth, Fault::ResetReceiver]).eager(1000);
         let mut lab = Lab::settled(seed, setup);
         let task = lab.publish("publisher-1", copy(b"in", content(seed, 3 << 20)));
         if let Ending::Done { .. } = lab.end_of(task, secs(200)) {
@@ -192,7 +192,7 @@ fn f7_an_altered_block_is_a_mismatch() {
     let mut seen = 0;
     for seed in 700..740 {
         let mut setup = Setup::calm(1, &[1, 1]);
-        setup.swarm = Swarm { eagerness: 2000, ..Swarm::only(&[Fault::BitFlip]) };
+        setup.swarm = Swarm::only(&[Fault::BitFlip]).eager(2000);
         let mut lab = Lab::settled(seed, setup);
         let task = lab.publish("publisher-1", copy(b"in", content(seed, 2 << 20)));
         lab.end_of(task, secs(200));

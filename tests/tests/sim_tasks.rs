@@ -23,7 +23,7 @@ fn cluster(seed: u64, slots: &[u32]) -> Lab {
 }
 
 fn swarm(kinds: &[Fault], eagerness: u64, seeds: core::ops::Range<u64>) -> Vec<Outcome> {
-    let setup = || Setup { swarm: Swarm { eagerness, ..Swarm::only(kinds) }, ..Setup::calm(2, &[1, 2, 1]) };
+    let setup = || Setup { swarm: Swarm::only(kinds).eager(eagerness), ..Setup::calm(2, &[1, 2, 1]) };
     let run = |seed| {
         let outcome = run_setup(seed, setup());
         if let Err(failure) = &outcome.result {
