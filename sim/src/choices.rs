@@ -105,7 +105,7 @@ mod tests {
     }
 
     const GOLDEN_0: [u64; 6] = [681, 950, 427, 627, 288, 149];
-    const GOLDEN_1: [u64; 6] = [0; 6];
+    const GOLDEN_1: [u64; 6] = [716, 166, 482, 846, 66, 773];
 
     #[test]
     fn a_driver_without_material_is_plain() {

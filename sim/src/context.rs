@@ -90,6 +90,8 @@ pub struct Context {
     pub swarm: Swarm,
     /// Whether faults are injected now; false once the world heals.
     pub faulty: bool,
+    /// Whether nothing disturbs this run from its beginning to its end: no fault, and no hand.
+    pub calm: bool,
     pub(crate) hosts: Vec<Host>,
     queue: BTreeMap<(Micros, u64), Item>,
     sequence: u64,
@@ -104,6 +106,7 @@ impl Context {
     pub fn new(choices: Choices, swarm: Swarm, keep_trace: bool) -> Self {
         Self {
             now: 0,
+            calm: swarm.is_calm(),
             choices,
             trace: Trace::new(keep_trace),
             counts: Counts::default(),

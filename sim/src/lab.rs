@@ -190,6 +190,7 @@ impl Lab {
     pub fn new(seed: u64, setup: Setup) -> Self {
         let mut cluster = Cluster::new(seed, setup, std::env::var_os("XXNET_SIM_TRACE").is_some());
         cluster.log = Some(Vec::new());
+        cluster.world.ctx.calm = false;
         Self { cluster }
     }
 

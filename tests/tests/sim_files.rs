@@ -127,20 +127,21 @@ fn f2_a_large_file_that_moves_is_not_cut_off() {
     let mut longest = 0;
     for seed in 20..28 {
         let mut setup = Setup::calm(1, &[1]);
-        setup.limits.file_window = secs(3);
+        setup.limits.file_window = secs(20);
         setup.swarm = Swarm::only(&[Fault::SlowLink]).eager(100_000);
         setup.horizon = 600_000_000;
         let mut lab = Lab::settled(seed, setup);
         lab.run_for(secs(30));
         let began = lab.now();
         let task = lab.publish("publisher-1", copy(b"in", content(seed, 3 << 20)));
-        lab.done(task, secs(400));
-        if failures(&lab, FileErrorKind::TimedOut) == 0 {
+        let ending = lab.end_of(task, secs(900));
+        if matches!(ending, Ending::Done { .. }) && failures(&lab, FileErrorKind::TimedOut) == 0 {
             longest = longest.max(lab.now() - began);
         }
+        lab.no_faults();
         lab.finish();
     }
-    assert!(longest > 6_000_000, "none of the slow transfers took two windows: {longest} us");
+    assert!(longest > 25_000_000, "none of the slow transfers took longer than a window: {longest} us");
 }
 
 /// Whatever is doubled, delayed or broken (oracle `callback`, and `callbacks-fire` at the end).
@@ -164,9 +165,11 @@ fn f6_a_link_that_breaks_in_a_file_is_resumed() {
     let (mut asked_again, mut done) = (0, 0);
     for seed in 600..612 {
         let mut setup = Setup::calm(1, &[1, 1]);
-        setup.swarm = Swarm::only(&[Fault::ResetBoth, Fault::ResetReceiver]).eager(1000);
+        setup.swarm = Swarm::only(&[Fault::ResetBoth, Fault::ResetReceiver]).eager(400);
         let mut lab = Lab::settled(seed, setup);
         let task = lab.publish("publisher-1", copy(b"in", content(seed, 3 << 20)));
+        lab.run_for(secs(20));
+        lab.no_faults();
         if let Ending::Done { .. } = lab.end_of(task, secs(200)) {
             done += 1;
         }
@@ -192,9 +195,11 @@ fn f7_an_altered_block_is_a_mismatch() {
     let mut seen = 0;
     for seed in 700..740 {
         let mut setup = Setup::calm(1, &[1, 1]);
-        setup.swarm = Swarm::only(&[Fault::BitFlip]).eager(2000);
+        setup.swarm = Swarm::only(&[Fault::BitFlip]).eager(500);
         let mut lab = Lab::settled(seed, setup);
         let task = lab.publish("publisher-1", copy(b"in", content(seed, 2 << 20)));
+        lab.run_for(secs(20));
+        lab.no_faults();
         lab.end_of(task, secs(200));
         seen += failures(&lab, FileErrorKind::Mismatch);
         lab.finish();

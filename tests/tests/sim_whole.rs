@@ -86,10 +86,7 @@ fn n3_links_agree_under_every_fault_of_the_network() {
 /// A stranger repeats what a dialler has said, word for word: nobody is replaced and no state is made of it.
 #[test]
 fn n3_a_repeated_dial_of_a_stranger_changes_nothing() {
-    let setup = || Setup {
-        swarm: Swarm::only(&[Fault::Replay]).eager(1000),
-        ..Setup::calm(2, &[1, 1])
-    };
+    let setup = || Setup { swarm: Swarm::only(&[Fault::Replay]).eager(1000), ..Setup::calm(2, &[1, 1]) };
     let outcomes = all_well((0..20).map(|seed| run_setup(seed, setup())));
     assert!(injected(&outcomes, Fault::Replay) > 40);
     // Nothing else went wrong, so nothing may fail or be repeated.
@@ -101,8 +98,7 @@ fn n3_a_repeated_dial_of_a_stranger_changes_nothing() {
 #[test]
 fn n10_addresses_that_refuse_or_never_answer_are_tried_again() {
     for kind in [Fault::DialRefused, Fault::DialHangs] {
-        let setup =
-            || Setup { swarm: Swarm::only(&[kind]).eager(500), ..Setup::calm(1, &[1, 1]) };
+        let setup = || Setup { swarm: Swarm::only(&[kind]).eager(500), ..Setup::calm(1, &[1, 1]) };
         let outcomes = all_well((0..15).map(|seed| run_setup(seed, setup())));
         assert!(injected(&outcomes, kind) > 15, "{kind} was hardly injected");
     }
@@ -112,8 +108,7 @@ fn n10_addresses_that_refuse_or_never_answer_are_tried_again() {
 #[test]
 fn p2_any_fragmentation_on_any_link_gives_the_same_results() {
     let kinds = [Fault::SingleBytes, Fault::OddPieces, Fault::SmallWindow];
-    let setup =
-        || Setup { swarm: Swarm::only(&kinds).eager(400), ..Setup::calm(1, &[1, 2]) };
+    let setup = || Setup { swarm: Swarm::only(&kinds).eager(400), ..Setup::calm(1, &[1, 2]) };
     let outcomes = all_well((0..15).map(|seed| run_setup(seed, setup())));
     kinds.iter().for_each(|kind| assert!(injected(&outcomes, *kind) > 0));
     assert_eq!(outcomes.iter().map(|outcome| outcome.report.endings[1]).sum::<u64>(), 0, "a task failed");
@@ -122,10 +117,7 @@ fn p2_any_fragmentation_on_any_link_gives_the_same_results() {
 /// A flipped bit anywhere on any link is noticed: the link ends, the result does not change.
 #[test]
 fn p8_flipped_bits_never_reach_a_result() {
-    let setup = || Setup {
-        swarm: Swarm::only(&[Fault::BitFlip]).eager(1000),
-        ..Setup::calm(2, &[1, 2])
-    };
+    let setup = || Setup { swarm: Swarm::only(&[Fault::BitFlip]).eager(1000), ..Setup::calm(2, &[1, 2]) };
     let outcomes = all_well((0..30).map(|seed| run_setup(seed, setup())));
     assert!(injected(&outcomes, Fault::BitFlip) > 20);
 }

@@ -3,6 +3,7 @@
 use super::{Cluster, Planned};
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{HostId, ProcId};
+use crate::fault::Fault;
 use crate::machine::{Adapter, Brain, Command};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use xxnet_core::config::{ClusterKey, Config, ExecutorConfig};
@@ -84,7 +85,10 @@ impl Cluster {
                     advertise: None,
                     slots,
                     client: slots == 0,
-                    lease_only: self.world.ctx.choices.chance(100),
+                    // A refused redial proves a death only where what answers at an address is that host (PROTOCOL A8):
+                    // a firewall that refuses is not.
+                    lease_only: self.world.ctx.choices.chance(100)
+                        || self.world.ctx.swarm.enabled(Fault::DialRefused),
                 };
                 (Box::new(Adapter::new(Executor::new(config, settings))), true)
             }

@@ -13,7 +13,7 @@ type Verdict = Result<(), (&'static str, String)>;
 
 /// Checks an ending; the error names the oracle.
 pub(super) fn check(world: &World, plan: &TaskPlan, task: &Published, ending: &Ending) -> Verdict {
-    let calm = world.ctx.swarm.is_calm();
+    let calm = world.ctx.calm;
     match ending {
         Ending::Done { exit, executor, outputs, .. } => {
             let Some((attempt, newest)) = &task.granted else {
@@ -93,7 +93,7 @@ fn output(
         (Ok(()), Some(_)) => Err(("result", format!("the output {shown} has other bytes than were made"))),
         (Ok(()), None) if whole => Err(("result", format!("the output {shown} came, and was never made"))),
         (Ok(()), None) => Ok(()),
-        (Err(error), Some(_)) if world.ctx.swarm.is_calm() => {
+        (Err(error), Some(_)) if world.ctx.calm => {
             Err(("calm", format!("the output {shown} does not come: {error}")))
         }
         (Err(error), Some(_)) if error.kind == FileErrorKind::NotFound => {
