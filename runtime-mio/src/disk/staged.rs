@@ -27,6 +27,8 @@ pub(super) struct Staged {
     pub(super) manifest: Manifest,
     layout: Layout,
     files: Mutex<Files>,
+    /// One writes at a time, while others verify: the system lets only one into a file, and has the rest spin.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,13 @@ impl Staged {
         };
         let states = manifest.entries.iter().map(|entry| (entry.content_len(), false)).collect();
         let files = Mutex::new(Files { way, _lock: lock, states, open: VecDeque::new() });
-        Ok(Self { name: name.to_owned(), layout: manifest.layout(), manifest, files })
+        Ok(Self {
+            name: name.to_owned(),
+            layout: manifest.layout(),
+            manifest,
+            files,
+            writing: Mutex::new(()),
+        })
     }
 
     /// Writes verified content: `pieces` from `skip` on stand at `offset` in the content.
@@ -84,6 +92,7 @@ impl Staged {
         offset: u64,
         len: u64,
     ) -> Result<(), FileError> {
+        let _turn = lock(&self.writing);
         let mut at = skip;
         for segment in self.layout.segments(offset, len) {
             let about = || entry_name(&self.name, &self.manifest, segment.entry);
