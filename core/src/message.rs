@@ -137,7 +137,7 @@ messages! {
         /// The executor's address as others will dial it.
         address: Address,
     };
-    /// The executor lives; sent each heartbeat, and at once when the free slots change from or to none.
+    /// The executor lives; sent each heartbeat, and at once when a slot runs out of proposals or gets one again.
     34 Heartbeat {
         /// Slots with no attempt.
         free: u32,

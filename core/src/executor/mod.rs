@@ -98,8 +98,8 @@ pub struct Executor {
     /// File requests that name a connection which is still being made: until when they wait, and whose they are.
     early: VecDeque<(Instant, ConnectionId, FileRequest)>,
     next_run: u64,
-    /// Whether the registries were last told that no slot is free.
-    told_full: bool,
+    /// Whether the registries were last told that a slot has nothing to do.
+    told_hungry: bool,
 }
 
 impl Executor {
@@ -135,7 +135,7 @@ impl Executor {
             ops: Ops::default(),
             early: VecDeque::new(),
             next_run: 0,
-            told_full: settings.slots == 0,
+            told_hungry: settings.slots > 0,
             config,
             settings,
         }

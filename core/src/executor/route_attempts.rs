@@ -55,7 +55,7 @@ impl Executor {
                 self.send_claim(now, task, out);
             }
         }
-        self.tell_free_slots(now, out);
+        self.tell_hunger(now, out);
     }
 
     /// Gives an unclaimed or unanswered proposal back.

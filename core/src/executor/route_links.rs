@@ -152,11 +152,12 @@ impl Executor {
         self.registrations.timers.set(id, now + self.config.limits.heartbeat);
     }
 
-    /// Tells the registries at once when the free slots change from or to none.
-    pub(super) fn tell_free_slots(&mut self, now: Instant, out: &mut Out) {
-        let full = self.worker.free() == 0;
-        if full != self.told_full {
-            self.told_full = full;
+    /// Tells the registries at once when a slot has nothing to do, or no longer so. While proposals wait here, the
+    /// registries need no word: what is taken and ended they hear from the publishers.
+    pub(super) fn tell_hunger(&mut self, now: Instant, out: &mut Out) {
+        let hungry = self.worker.is_hungry();
+        if hungry != self.told_hungry {
+            self.told_hungry = hungry;
             for id in self.registrations.registered() {
                 self.heartbeat(now, id, out);
             }

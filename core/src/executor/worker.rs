@@ -155,6 +155,11 @@ impl Worker {
         self.slots.saturating_sub(u32::try_from(self.busy.len()).unwrap_or(u32::MAX))
     }
 
+    /// Whether a slot is free and nothing waits for it.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.free() > 0 && self.queue.is_empty()
+    }
+
     /// A proposal. `false`: there is no room for it, or an earlier attempt at it is still being cleared away. One that is
     /// known is ignored.
     pub(super) fn propose(&mut self, task: TaskId) -> bool {
