@@ -330,7 +330,10 @@ impl Executor {
     pub(super) fn peer_due(&mut self, now: Instant, peer: InstanceId, timer: PeerTimer, out: &mut Out) {
         match timer {
             PeerTimer::Redial(lane) => {
-                if self.stage != Stage::Closing && self.stage != Stage::Stopped {
+                if self.worker.of(peer).is_empty() {
+                    // What it was for has ended meanwhile.
+                    self.forget_peer(now, peer, out);
+                } else if self.stage != Stage::Closing && self.stage != Stage::Stopped {
                     self.dial_lane(now, peer, lane, out);
                 }
             }
