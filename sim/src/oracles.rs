@@ -192,10 +192,10 @@ impl Oracles {
                 self.held.insert((proc, *task, *attempt));
             }
             ExecutorNotice::AttemptDone { task, attempt }
-            | ExecutorNotice::AttemptStopped { task, attempt, .. } => {
-                if !self.held.remove(&(proc, *task, *attempt)) {
-                    return safety("ended-once", format!("{attempt} of {task} ends here without a grant"));
-                }
+            | ExecutorNotice::AttemptStopped { task, attempt, .. }
+                if !self.held.remove(&(proc, *task, *attempt)) =>
+            {
+                return safety("ended-once", format!("{attempt} of {task} ends here without a grant"));
             }
             // The rest is for people; nothing is promised that another oracle does not see.
             _ => {}

@@ -113,7 +113,7 @@ impl Processes {
     ) {
         match action {
             ProcessAction::Spawn { run, spec, deadline } => {
-                self.spawn(ctx, (proc, run), host, spec, deadline)
+                self.spawn(ctx, (proc, run), host, spec, deadline);
             }
             ProcessAction::Extend { run, deadline } => {
                 if let Some(entry) = self.runs.get_mut(&(proc, run)) {

@@ -304,7 +304,7 @@ impl Entry for Command {
                 hash.number(u64::from(*last));
             }
             Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
-                hash.debug(self)
+                hash.debug(self);
             }
         }
     }
@@ -345,7 +345,7 @@ impl Entry for Notice {
                 hash.bytes(data);
             }
             Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
-                hash.debug(self)
+                hash.debug(self);
             }
         }
     }
