@@ -1,4 +1,6 @@
 //! How the words of the command line are read: addresses, durations, `PATH:NAME`.
+// The doc comments are help texts, in which [:PORT] is an option and no link.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

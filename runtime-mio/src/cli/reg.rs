@@ -1,4 +1,6 @@
 //! `xxnet reg`: the registry.
+// The doc comments are help texts, in which [:PORT] is an option and no link.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use super::args::{listen, resolve};
 use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
