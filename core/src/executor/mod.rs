@@ -30,6 +30,8 @@ mod route_streams;
 mod route_tasks;
 mod service;
 mod stdin;
+#[cfg(test)]
+mod tests;
 mod why;
 mod worker;
 

@@ -222,7 +222,7 @@ impl Executor {
 
     /// What a request means here: the file connection it names must be that very peer's, the attempt current, the file
     /// declared (ledger F5).
-    fn servable(
+    pub(super) fn servable(
         &mut self,
         link: ConnectionId,
         request: &FileRequest,
