@@ -30,7 +30,14 @@ fn x2_a_hundred_and_fifty_seeds_end_well() {
     assert!(done > 300, "only {done} tasks were done");
 }
 
-/// In this process; the command line is compared with it in another one by `x1_the_program_has_the_same_trace`.
+/// Each of these has found a bug: a file request before its connection's Confirm (160, 256, 385), credit that was lost with its
+/// link (986), a firewall taken for a proof of death (5010), a backlog that lost its accept (166, 201, 243).
+#[test]
+fn x2_seeds_that_once_failed() {
+    all_well([160, 166, 201, 243, 256, 385, 986, 5010].into_iter().map(|seed| run_one(seed, false)));
+}
+
+/// In this process; the command line is compared with it in another one by `x1_one_seed_has_one_trace_in_every_process`.
 #[test]
 fn x1_one_seed_gives_one_trace() {
     let hashes: BTreeSet<u64> = (0..8)

@@ -47,7 +47,8 @@ impl Cluster {
                 let plan = self.plans.iter().find(|plan| plan.token == token);
                 let due = plan.is_some_and(|plan| plan.is_refused());
                 let fault = self.world.ctx.counts.of(Fault::Unreadable) > 0;
-                if !(due || fault && matches!(error, PublishError::Input(_))) {
+                let excused = fault && matches!(error, PublishError::Input(_));
+                if !due && !excused {
                     let what = format!("{token} is not published: {error:?}");
                     return Err(self.world.failure(proc, FailureKind::Safety, "result", what));
                 }

@@ -88,7 +88,7 @@ impl Net {
                     ctx.after(SECOND << (sent - 1), Item::Net(NetItem::Request(id, sent + 1)));
                 }
             }
-            Some(_) if fate == Fate::AnswerLost => self.queue_in_backlog(ctx, id),
+            Some(_) if fate == Fate::AnswerLost => self.enter_backlog(ctx, id),
             Some(_) => ctx.after(back, Item::Net(NetItem::Answer(id, Answer::Taken))),
         }
     }
@@ -150,11 +150,11 @@ impl Net {
             ctx.after(SECOND, Item::Net(NetItem::Acceptance(id)));
             return;
         }
-        self.queue_in_backlog(ctx, id);
+        self.enter_backlog(ctx, id);
     }
 
     /// The acceptor's kernel holds the connection now; it waits for an accept.
-    fn queue_in_backlog(&mut self, ctx: &mut Context, id: StreamId) {
+    fn enter_backlog(&mut self, ctx: &mut Context, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let to = &mut stream.ends[1];
         if to.state != EndState::Opening || to.holder != Holder::Nobody {
