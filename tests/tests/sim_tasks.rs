@@ -289,7 +289,7 @@ fn t9_cancel_in_every_state() {
         lab.cancel(task);
         let ending = lab.end_of(task, secs(5));
         assert!(matches!(ending, Ending::Cancelled | Ending::Done { .. }), "{ending:?}");
-        assert!(!(900..=1100).contains(&moment) || lab.ending(task).is_some());
+
         if moment < 900 {
             assert_eq!(ending, Ending::Cancelled, "after {moment} ms");
             lab.run_until("its command is killed", secs(2), |lab| lab.alive().is_empty());
