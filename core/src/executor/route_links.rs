@@ -330,7 +330,7 @@ impl Executor {
     pub(super) fn peer_due(&mut self, now: Instant, peer: InstanceId, timer: PeerTimer, out: &mut Out) {
         match timer {
             PeerTimer::Redial(lane) => {
-                if self.worker.of(peer).is_empty() {
+                if !self.worker.needs(peer) {
                     // What it was for has ended meanwhile.
                     self.forget_peer(now, peer, out);
                 } else if self.stage != Stage::Closing && self.stage != Stage::Stopped {

@@ -271,6 +271,15 @@ impl Worker {
         self.entries.is_empty()
     }
 
+    /// Whether anything here still has to be said to this publisher: an attempt whose folder alone is left has not.
+    pub(super) fn needs(&self, publisher: InstanceId) -> bool {
+        self.by_publisher.get(&publisher).into_iter().flatten().any(|task| match self.entries.get(task) {
+            Some(Entry::Held(held)) => !matches!(held.phase, Phase::Leaving),
+            Some(Entry::Proposed | Entry::Wanted { .. }) => true,
+            None => false,
+        })
+    }
+
     /// Attempts of this publisher that a renewal names: until every process is reaped, unless the publisher wants it
     /// no more or the lease is over in any case.
     pub(super) fn renewable(&self, publisher: InstanceId) -> Vec<(TaskId, AttemptNumber)> {
