@@ -63,6 +63,9 @@ fn t6_a_publisher_killed_while_its_task_runs() {
     let mut running =
         Running::start(cluster.xxnet(["run", "--", "sh", "-c", &format!("echo on; sleep {mark}")]));
     running.until_out("on");
+    until("the command to be further than its first line", || {
+        !processes(&format!("sleep\0{mark}")).is_empty()
+    });
     running.signal(libc::SIGKILL);
     within(Duration::from_secs(15), "the task to be ended", || {
         processes(&format!("sleep\0{mark}")).is_empty()
