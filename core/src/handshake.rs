@@ -1,4 +1,4 @@
-//! Hello, Welcome, Confirm: who is there, and whether it has the cluster key (DESIGN §5, ledger N12).
+//! Hello, Welcome, Confirm: who is there, and whether it has the cluster key (ledger N12).
 //!
 //! ```text
 //! dialler                                    acceptor
