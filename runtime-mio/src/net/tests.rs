@@ -475,6 +475,8 @@ fn every_socket_is_close_on_exec_and_sends_at_once() {
     assert!(matches!(run.next(), NetEvent::Dialed { .. }));
     for link in run.net.links.values() {
         assert!(link.socket.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        assert!(SockRef::from(&link.socket).tcp_congestion().unwrap().starts_with(b"reno"));
     }
     use std::os::fd::AsRawFd;
     let mut descriptors: Vec<_> = run.net.links.values().map(|link| link.socket.as_raw_fd()).collect();
