@@ -52,9 +52,7 @@ impl Client {
     /// A client that has asked nothing yet.
     pub fn new(config: Config) -> Self {
         let mut manager = ConnectionManager::new(&config);
-        let kind =
-            ConnectionKind { id: KindId::QUERY, rule: LinkRule::Many, role: Role::Dial, allow_self: false };
-        let registered = manager.register(kind);
+        let registered = manager.register(ConnectionKind::plain(KindId::QUERY, LinkRule::Many, Role::Dial));
         debug_assert!(registered.is_ok(), "the only kind");
         Self {
             manager,
@@ -106,8 +104,12 @@ impl Client {
             ConnectionEvent::Disconnected { id, reason, .. } => {
                 self.end(now, id, ClientNotice::Failed(reason), out);
             }
-            // It does not listen, and sends one small message.
-            ConnectionEvent::Listening { .. }
+            // It does not listen, sends one small message, and its kind has no sessions.
+            ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Resumed { .. }
+            | ConnectionEvent::Acknowledged { .. }
+            | ConnectionEvent::Undelivered { .. }
+            | ConnectionEvent::Listening { .. }
             | ConnectionEvent::ListenFailed { .. }
             | ConnectionEvent::Accepted { .. }
             | ConnectionEvent::Writable { .. }

@@ -50,6 +50,14 @@ pub struct Limits {
     pub suspect: Duration,
     /// A closing link that cannot send its rest or whose peer does not close is cut (2 s).
     pub close: Duration,
+    /// A session without a link is over after this, or after the peer's wish if that is shorter (60 s).
+    pub session_timeout: Duration,
+    /// Wire bytes of a session's messages that wait for the application to take them; the peer sends no more (4 MiB).
+    pub session_window: u32,
+    /// Wire bytes of a session's messages that are not acknowledged yet, and above which nothing more is taken (32 MiB).
+    pub session_queue: usize,
+    /// An acknowledgement waits this long for a message to go along with, unless much was taken (1 ms).
+    pub ack_delay: Duration,
     /// An executor ends its attempt this long after *sending* the last renewal that was acknowledged (12 s; PROTOCOL A4).
     pub attempt_deadline: Duration,
     /// A publisher grants anew this long after the last renewal arrived (15 s; PROTOCOL A5). A silent member is gone.
@@ -99,6 +107,10 @@ impl Default for Limits {
             heartbeat: Duration::from_secs(3),
             suspect: Duration::from_secs(9),
             close: Duration::from_secs(2),
+            session_timeout: Duration::from_secs(60),
+            session_window: 4 << 20,
+            session_queue: 32 << 20,
+            ack_delay: Duration::from_millis(1),
             attempt_deadline: Duration::from_secs(12),
             lease: Duration::from_secs(15),
             backoff: (Duration::from_millis(200), Duration::from_secs(10)),
@@ -151,7 +163,17 @@ impl Limits {
                 u64::from(self.max_data) >= 2 * crate::disk::BLOCK,
                 "max_data must hold a block of 1 MiB and more",
             ),
-            (self.high_water < self.max_outbox, "high_water must be below max_outbox"),
+            (
+                self.high_water + self.max_data as usize + crate::pack::DataHeader::WIRE_LEN
+                    <= self.max_outbox,
+                "max_outbox must hold high_water and one pack of max_data more",
+            ),
+            (self.session_window >= 1, "session_window must be at least 1"),
+            (self.session_queue >= self.high_water, "session_queue must not be below high_water"),
+            (
+                self.session_timeout >= Duration::from_millis(1),
+                "session_timeout must be at least a millisecond",
+            ),
             (self.blocks_ahead >= 1, "blocks_ahead must be at least 1"),
             (self.max_attempts >= 1, "max_attempts must be at least 1"),
         ];

@@ -77,8 +77,13 @@ pub struct Resume {
     pub generation: u64,
     /// The peer's generation as the sender knows it.
     pub known: u64,
-    /// Packs of the peer's that the sender has received.
+    /// Packs of the peer's that the sender has received; a count of another session means nothing.
     pub received: u64,
+    /// Wire bytes of packs that the sender keeps until its application takes them; the peer sends no new pack while so
+    /// many are not acknowledged.
+    pub window: u32,
+    /// Milliseconds for which the sender keeps a session that has no link; the shorter of both ends' counts.
+    pub timeout: u32,
 }
 
 /// The acceptor's answer. The proof is the payload's last 32 bytes.
@@ -98,7 +103,7 @@ pub struct Welcome {
     pub max_data: u32,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
-    /// Reserved.
+    /// Where the session stands at the acceptor.
     pub resume: Resume,
     /// HMAC-SHA256 over "xxnet welcome", Hello and Welcome without these 32 bytes.
     pub proof: Proof,
@@ -107,7 +112,7 @@ pub struct Welcome {
 /// The dialler's proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirm {
-    /// Reserved.
+    /// Where the session stands at the dialler, who has read the acceptor's.
     pub resume: Resume,
     /// HMAC-SHA256 over "xxnet confirm", Hello, Welcome and Confirm without these 32 bytes.
     pub proof: Proof,
@@ -146,11 +151,15 @@ pub enum RefuseCode {
     Full = 7,
     /// What came cannot be understood.
     Malformed = 8,
+    /// Another link of the same session is used; no more than this link is over.
+    Retired = 9,
+    /// The session that this link is for is over.
+    Stale = 10,
 }
 
 impl RefuseCode {
     /// Every code, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::WrongKey,
         Self::Version,
         Self::Kind,
@@ -159,6 +168,8 @@ impl RefuseCode {
         Self::Duplicate,
         Self::Full,
         Self::Malformed,
+        Self::Retired,
+        Self::Stale,
     ];
 
     fn text(self) -> &'static str {
@@ -171,6 +182,8 @@ impl RefuseCode {
             Self::Duplicate => "a newer connection of the same dialler is up",
             Self::Full => "no room for more connections",
             Self::Malformed => "what came cannot be understood",
+            Self::Retired => "another link of the session is used",
+            Self::Stale => "the session is over",
         }
     }
 }
@@ -200,6 +213,8 @@ impl Refuse {
             Some(RefuseCode::Duplicate) => DisconnectReason::Duplicate,
             Some(RefuseCode::Full) => DisconnectReason::Full,
             Some(RefuseCode::Malformed) => DisconnectReason::Malformed("as the peer says of what we sent"),
+            Some(RefuseCode::Retired) => DisconnectReason::Retired,
+            Some(RefuseCode::Stale) => DisconnectReason::Stale,
             None => DisconnectReason::RefusedByPeer(refuse.code),
         }
     }
@@ -216,12 +231,15 @@ pub(crate) fn refusal(reason: &DisconnectReason) -> Option<RefuseCode> {
         DisconnectReason::Duplicate | DisconnectReason::Replaced => Some(RefuseCode::Duplicate),
         DisconnectReason::Full => Some(RefuseCode::Full),
         DisconnectReason::Malformed(_) => Some(RefuseCode::Malformed),
+        DisconnectReason::Retired => Some(RefuseCode::Retired),
+        DisconnectReason::Stale | DisconnectReason::Expired => Some(RefuseCode::Stale),
         DisconnectReason::Closed
         | DisconnectReason::ClosedByPeer
         | DisconnectReason::Net(_)
         | DisconnectReason::Silent
         | DisconnectReason::NotOurProtocol { .. }
         | DisconnectReason::SlowPeer
+        | DisconnectReason::ConnectedAs(_)
         | DisconnectReason::RefusedByPeer(_) => None,
     }
 }
@@ -241,12 +259,8 @@ impl HelloSent {
         (Self { hello, hello_bytes }, pack)
     }
 
-    /// Judges a Welcome: authentic, or why not. The second part is our Confirm, to be sent if the manager agrees.
-    pub(crate) fn welcome(
-        &self,
-        key: &ClusterKey,
-        head: &[u8],
-    ) -> Result<(Welcome, DataPack), DisconnectReason> {
+    /// Judges a Welcome: authentic, or why not.
+    pub(crate) fn welcome(&self, key: &ClusterKey, head: &[u8]) -> Result<Welcome, DisconnectReason> {
         const MALFORMED: DisconnectReason = DisconnectReason::Malformed("welcome");
         let welcome: Welcome = wire::decode(head).map_err(|_| MALFORMED)?;
         if welcome.version != VERSION {
@@ -257,9 +271,14 @@ impl HelloSent {
         if !plausible(welcome.instance, &welcome.name, welcome.address.as_ref()) {
             return Err(MALFORMED);
         }
-        let mut confirm = wire::encode(&Confirm { resume: Resume::default(), proof: [0; PROOF_LEN] });
+        Ok(welcome)
+    }
+
+    /// Our Confirm, to the Welcome whose exact bytes are `head`.
+    pub(crate) fn confirm(&self, key: &ClusterKey, head: &[u8], resume: Resume) -> DataPack {
+        let mut confirm = wire::encode(&Confirm { resume, proof: [0; PROOF_LEN] });
         sign(key, CONFIRM_LABEL, &[&self.hello_bytes, head], &mut confirm);
-        Ok((welcome, DataPack::new(PackType::CONFIRM, confirm)))
+        DataPack::new(PackType::CONFIRM, confirm)
     }
 }
 
@@ -306,10 +325,11 @@ impl WelcomeSent {
     }
 
     /// Judges a Confirm.
-    pub(crate) fn confirm(&self, key: &ClusterKey, head: &[u8]) -> Result<(), DisconnectReason> {
+    pub(crate) fn confirm(&self, key: &ClusterKey, head: &[u8]) -> Result<Resume, DisconnectReason> {
         let confirm: Confirm = wire::decode(head).map_err(|_| DisconnectReason::Malformed("confirm"))?;
         let unsigned = &head[..head.len().saturating_sub(PROOF_LEN)];
-        verify(key, CONFIRM_LABEL, &[&self.hello_bytes, &self.welcome_bytes, unsigned], &confirm.proof)
+        verify(key, CONFIRM_LABEL, &[&self.hello_bytes, &self.welcome_bytes, unsigned], &confirm.proof)?;
+        Ok(confirm.resume)
     }
 }
 

@@ -75,6 +75,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod address;
+mod backoff;
 pub mod client;
 pub mod config;
 pub mod connection;

@@ -11,7 +11,7 @@ mod table;
 
 use crate::config::{ClusterKey, Limits};
 use crate::connection::DisconnectReason;
-use crate::handshake::{self, Hello, HelloSent, Refuse, Welcome, WelcomeSent};
+use crate::handshake::{self, Hello, HelloSent, Refuse, Resume, Welcome, WelcomeSent};
 use crate::net::{NetAction, NetError};
 use crate::pack::{DataPack, Decoder, PackType};
 use crate::time::Instant;
@@ -44,9 +44,10 @@ pub(crate) enum Heard {
     Hello(Hello),
     /// An authentic answer to ours; to be answered with [`Link::confirm`] or [`Link::refuse`].
     Welcome(Welcome),
-    /// An authentic proof; to be answered with [`Link::establish`] or [`Link::refuse`].
-    Confirm,
-    /// A pack for the layers above.
+    /// An authentic proof, and where the dialler's session stands; to be answered with [`Link::establish`] or
+    /// [`Link::refuse`].
+    Confirm(Resume),
+    /// A pack for the layers above, or for the session that the link belongs to.
     Pack(DataPack),
     /// The outbox is below its high-water mark again.
     Writable,
@@ -59,8 +60,8 @@ pub(crate) enum Heard {
 enum State {
     /// The dial is under way; Hello is what will be said.
     Dialling(Hello),
-    /// Dialler: waits for Welcome; with the Confirm that goes out if the owner agrees to it.
-    HelloSent(HelloSent, Option<DataPack>),
+    /// Dialler: waits for Welcome; with its exact bytes once it is here and the owner judges.
+    HelloSent(HelloSent, Bytes),
     /// Acceptor: waits for Hello; with its exact bytes once it is here and the owner judges.
     AwaitHello(Bytes),
     /// Acceptor: waits for Confirm.
@@ -94,6 +95,8 @@ pub(crate) struct Link {
     paused: bool,
     /// Whether the peer's end of the stream was read.
     peer_ended: bool,
+    /// Whether the peer has said goodbye: it means more than this link.
+    goodbye: bool,
     /// When the present deadline began to run: the dial, the opening, or the close.
     since: Instant,
     /// When bytes last came, or reading last began.
@@ -131,6 +134,7 @@ impl Link {
             armed: false,
             paused: false,
             peer_ended: false,
+            goodbye: false,
             since: now,
             heard: now,
             sent: now,
@@ -241,9 +245,9 @@ impl Link {
     }
 
     /// Dialler: agrees to the Welcome that [`next`](Self::next) told; the link is established.
-    pub(crate) fn confirm<N>(&mut self, io: &mut Io<'_, N>) {
-        if let State::HelloSent(_, Some(confirm)) = &mut self.state {
-            let confirm = confirm.clone();
+    pub(crate) fn confirm<N>(&mut self, resume: Resume, io: &mut Io<'_, N>) {
+        if let State::HelloSent(sent, welcome) = &self.state {
+            let confirm = sent.confirm(io.key, welcome, resume);
             self.establish(io);
             self.say(confirm, io);
         }
@@ -336,6 +340,34 @@ impl Link {
         self.over = None;
     }
 
+    /// Queues what `next` gives until the outbox is at its high-water mark; all of it leaves together.
+    pub(crate) fn fill<N>(&mut self, mut next: impl FnMut() -> Option<DataPack>, io: &mut Io<'_, N>) {
+        while self.is_writable(io.limits)
+            && let Some(pack) = next()
+        {
+            let fits = self.outbox.push(pack, io.limits);
+            debug_assert!(fits, "the high-water mark and one pack are within the limit");
+        }
+        self.flush(io);
+    }
+
+    /// Has the peer told how many of its messages were taken.
+    pub(crate) fn acknowledge<N>(&mut self, taken: u64, io: &mut Io<'_, N>) {
+        self.outbox.set_ack(taken);
+        self.flush(io);
+    }
+
+    /// Has the peer told which link counts.
+    pub(crate) fn choose<N>(&mut self, word: DataPack, io: &mut Io<'_, N>) {
+        self.outbox.set_choice(word);
+        self.flush(io);
+    }
+
+    /// Whether the peer has said goodbye.
+    pub(crate) fn said_goodbye(&self) -> bool {
+        self.goodbye
+    }
+
     /// The other end's socket.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
@@ -363,7 +395,7 @@ impl Link {
             self.peer = peer;
         }
         let (state, pack) = HelloSent::new(hello);
-        self.state = State::HelloSent(state, None);
+        self.state = State::HelloSent(state, Bytes::new());
         self.since = io.now;
         self.say(pack, io);
     }

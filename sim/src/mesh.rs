@@ -172,7 +172,7 @@ impl Mesh {
             (ONE, LinkRule::OnePerDialler, Role::Both),
             (LISTENER, LinkRule::Many, Role::Listen),
         ] {
-            let kind = ConnectionKind { id, rule, role, allow_self: false };
+            let kind = ConnectionKind::plain(id, rule, role);
             let token = self.token();
             self.tell(proc, ConnectionCommand::Register { token, kind });
         }

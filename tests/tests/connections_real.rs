@@ -62,7 +62,7 @@ impl Node {
             (LISTENER, LinkRule::Many, Role::Listen),
         ] {
             let token = node.token();
-            let kind = ConnectionKind { id, rule, role, allow_self: false };
+            let kind = ConnectionKind::plain(id, rule, role);
             node.command(ConnectionCommand::Register { token, kind });
         }
         node

@@ -29,7 +29,7 @@ fn node(number: u8) -> (Handle<ConnectionCommand>, Told) {
         driver.run(|notice, _| if tell.send(notice).is_ok() { Flow::Continue } else { Flow::Stop }).unwrap();
     });
     for (id, role) in [(KIND, Role::Both), (LISTENER, Role::Listen)] {
-        let kind = ConnectionKind { id, rule: LinkRule::Many, role, allow_self: false };
+        let kind = ConnectionKind::plain(id, LinkRule::Many, role);
         handle.send(ConnectionCommand::Register { token: TOKEN, kind }).unwrap();
     }
     (handle, told)

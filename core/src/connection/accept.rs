@@ -3,7 +3,7 @@
 use super::diallers::DiallerKey;
 use super::manager::ConnectionManager;
 use super::tables::{Connection, Due, Entry, Listener, ListenerPhase, Origin, Owner, State};
-use super::types::{ConnectionEvent, ConnectionKind, DisconnectReason, KindId, PeerInfo, Role};
+use super::types::{ConnectionEvent, ConnectionKind, Delivery, DisconnectReason, KindId, PeerInfo, Role};
 use crate::handshake::{Hello, Resume, VERSION, Welcome};
 use crate::link::Link;
 use crate::machine::Actions;
@@ -183,10 +183,11 @@ impl ConnectionManager {
         hello: Hello,
         actions: &mut Actions<N>,
     ) {
-        if let Err(reason) = self.may_enter(&hello) {
-            self.turn_away(now, link, reason, actions);
-            return;
-        }
+        let resume = match self.may_enter(&hello) {
+            Ok(kind) if kind.delivery == Delivery::Session => self.standing(kind.rule, &hello),
+            Ok(_) => Resume::default(),
+            Err(reason) => return self.turn_away(now, link, reason, actions),
+        };
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
         let welcome = Welcome {
@@ -197,48 +198,62 @@ impl ConnectionManager {
             name: self.config.name.clone(),
             max_data: self.config.limits.max_data,
             nonce,
-            resume: Resume::default(),
+            resume,
             proof: [0; 32],
         };
         self.act(now, link, actions, |link, io| link.welcome(hello, &welcome, io));
     }
 
-    /// An authentic Confirm: judged again, then it is a connection (PROTOCOL B 4).
+    /// An authentic Confirm: judged again, then it is a connection, or a link of one (PROTOCOL B 4).
     pub(super) fn judge_confirm<N>(
         &mut self,
         now: Instant,
         link: LinkId,
         listener: ConnectionId,
+        resume: &Resume,
         actions: &mut Actions<N>,
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let socket = entry.link.peer();
         let Some((hello, id)) = entry.link.pending().map(|p| (p.hello.clone(), p.connection)) else { return };
-        let rule = match self.may_enter(&hello) {
-            Ok(kind) => kind.rule,
+        let (rule, delivery) = match self.may_enter(&hello) {
+            Ok(kind) => (kind.rule, kind.delivery),
             Err(reason) => return self.turn_away(now, link, reason, actions),
         };
+        let key = DiallerKey::of(&hello, rule);
+        let kind = KindId(hello.kind);
+        let peer = PeerInfo {
+            instance: hello.instance,
+            address: hello.address.clone().map(|address| address.completed(socket.ip().to_canonical())),
+            name: hello.name.clone(),
+            socket,
+            connection: hello.connection,
+        };
+        if delivery == Delivery::Session {
+            self.diallers.note(key, hello.epoch);
+            return self.session_confirmed(now, link, listener, id, &hello, peer, resume, actions);
+        }
+        self.enter(now, link, id, actions);
+        if let Some(old) = self.diallers.confirm(key, hello.epoch, id) {
+            self.replace(now, old, actions);
+        }
+        let state = State::Connected { link, peer: peer.clone(), max_data: hello.max_data };
+        self.connections.insert(id, Connection::new(kind, Origin::Accepted(key), state));
+        self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer });
+    }
+
+    /// A newcomer's link is this connection's from now on, and established.
+    pub(super) fn enter<N>(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        id: ConnectionId,
+        actions: &mut Actions<N>,
+    ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.owner = Owner::Connection(id);
         self.newcomers.remove(&link);
         self.act(now, link, actions, Link::establish);
-
-        let key = DiallerKey::of(&hello, rule);
-        if let Some(old) = self.diallers.confirm(key, hello.epoch, id) {
-            self.replace(now, old, actions);
-        }
-        let kind = KindId(hello.kind);
-        let peer = PeerInfo {
-            instance: hello.instance,
-            address: hello.address.map(|address| address.completed(socket.ip().to_canonical())),
-            name: hello.name,
-            socket,
-            connection: hello.connection,
-        };
-        let state = State::Connected { link, peer: peer.clone(), max_data: hello.max_data };
-        let connection = Connection { kind, origin: Origin::Accepted(key), target: None, first: None, state };
-        self.connections.insert(id, connection);
-        self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer });
     }
 
     fn may_enter(&self, hello: &Hello) -> Result<&ConnectionKind, DisconnectReason> {
@@ -260,16 +275,28 @@ impl ConnectionManager {
     fn replace<N>(&mut self, now: Instant, old: ConnectionId, actions: &mut Actions<N>) {
         let Some(connection) = self.connections.get(&old) else { return };
         let closing = matches!(connection.state, State::Closing { .. });
-        if let Some(link) = connection.link() {
-            self.disown(link);
-            self.touch(now, link, actions, |link, io| link.refuse(&DisconnectReason::Replaced, io));
-            self.limit_orphans(now, link, actions);
+        for link in connection.links() {
+            self.dismiss(now, link, &DisconnectReason::Replaced, actions);
         }
         self.finish(old, if closing { DisconnectReason::Closed } else { DisconnectReason::Replaced });
     }
 
+    /// A link is not wanted any more, and its peer is told why if it can still hear.
+    pub(super) fn dismiss<N>(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        reason: &DisconnectReason,
+        actions: &mut Actions<N>,
+    ) {
+        self.disown(link);
+        self.touch(now, link, actions, |link, io| link.refuse(reason, io));
+        self.limit_orphans(now, link, actions);
+        self.settle(link);
+    }
+
     /// Refuses a newcomer, from within [`pump`](Self::pump).
-    fn turn_away<N>(
+    pub(super) fn turn_away<N>(
         &mut self,
         now: Instant,
         link: LinkId,

@@ -2,7 +2,10 @@
 
 use super::diallers::Diallers;
 use super::manager::ConnectionManager;
-use super::tables::{Due, ListenerPhase, Origin, Owner, State};
+use super::pairs::Pairs;
+use super::session::{Session, max_cost};
+use super::tables::{Connection, Dialing, Due, ListenerPhase, Origin, Owner, State};
+use crate::ConnectionId;
 use crate::link::Phase;
 use alloc::vec::Vec;
 
@@ -31,8 +34,8 @@ impl ConnectionManager {
             assert_eq!(self.newcomers.contains(id), newcomer, "{id} as a newcomer");
             match entry.owner {
                 Owner::Connection(owner) => {
-                    let owns = self.connections.get(&owner).and_then(|connection| connection.link());
-                    assert_eq!(owns, Some(*id), "{id} says {owner} owns it");
+                    let links = self.connections.get(&owner).map(Connection::links).unwrap_or_default();
+                    assert!(links.contains(id), "{id} says {owner} owns it");
                 }
                 Owner::Newcomer(_) => {
                     assert!(matches!(phase, Phase::AwaitHello | Phase::WelcomeSent), "{id} is {phase:?}");
@@ -53,29 +56,25 @@ impl ConnectionManager {
 
     fn check_connections(&self) {
         for (id, connection) in &self.connections {
-            let phase = connection.link().map(|link| {
-                let entry = self.links.get(&link);
-                assert_eq!(entry.map(|e| e.owner), Some(Owner::Connection(*id)), "{id} says it owns {link}");
-                entry.map(|e| e.link.phase())
-            });
-            let phase = phase.flatten();
+            for link in connection.links() {
+                let owner = self.links.get(&link).map(|entry| entry.owner);
+                assert_eq!(owner, Some(Owner::Connection(*id)), "{id} says it owns {link}");
+            }
+            let phase = |link| self.links.get(link).map(|entry| entry.link.phase());
+            self.check_dial(*id, connection);
             match &connection.state {
                 State::Idle => {
                     assert_eq!(connection.origin, Origin::Created, "{id} was accepted and is idle");
                 }
-                State::Resolving { query, .. } => {
-                    assert_eq!(self.queries.get(query), Some(&Some(*id)), "{id} waits for {query}");
+                State::Connecting => assert!(connection.dial.is_some(), "{id} connects and does not dial"),
+                State::Connected { link, .. } => {
+                    assert_eq!(phase(link), Some(Phase::Established), "{id} is connected");
                 }
-                State::Dialling { .. } => {
-                    assert!(
-                        matches!(phase, Some(Phase::Dialling | Phase::HelloSent)),
-                        "{id} dials: {phase:?}"
-                    );
-                }
-                State::Connected { .. } => assert_eq!(phase, Some(Phase::Established), "{id} is connected"),
-                State::Closing { .. } => assert!(
-                    matches!(phase, Some(Phase::Flushing | Phase::Ending | Phase::Draining)),
-                    "{id} closes: {phase:?}"
+                State::Session(session) => self.check_session(*id, session),
+                State::Closing { link } => assert!(
+                    matches!(phase(link), Some(Phase::Flushing | Phase::Ending | Phase::Draining)),
+                    "{id} closes: {:?}",
+                    phase(link)
                 ),
                 State::Listening { listener } | State::Unlistening { listener } => {
                     let held = self.listeners.get(listener).and_then(|listener| listener.connection);
@@ -84,16 +83,54 @@ impl ConnectionManager {
             }
         }
         for (query, waiting) in &self.queries {
-            let waits = |id| matches!(self.connections.get(id).map(|c| &c.state), Some(State::Resolving { query: own, .. }) if own == query);
+            let waits = |id| {
+                let dial = self.connections.get(id).and_then(|connection| connection.dial.as_ref());
+                matches!(dial, Some(Dialing::Resolving { query: own, .. }) if own == query)
+            };
             assert!(waiting.as_ref().is_none_or(waits), "nobody waits for {query}");
         }
+        let sessions = self.connections.iter().filter_map(|(id, c)| Some((c.session()?.key, *id)));
+        let mut sessions: Vec<_> = sessions.collect();
+        sessions.sort_unstable();
+        assert!(sessions.into_iter().eq(self.pairs.sessions()), "one session a pair");
+        let known = self.pairs.len();
+        assert!(known <= Pairs::bound(self.connections.len()), "{known} pairs are remembered");
         let accepted = self.connections.iter().filter_map(|(id, connection)| match connection.origin {
             Origin::Accepted(key) => Some((key, *id)),
-            Origin::Created => None,
+            Origin::Created | Origin::AcceptedSession => None,
         });
         let mut accepted: Vec<_> = accepted.collect();
         accepted.sort_unstable();
         assert!(accepted.into_iter().eq(self.diallers.current()), "one connection a dialler");
+    }
+
+    fn check_dial(&self, id: ConnectionId, connection: &Connection) {
+        match &connection.dial {
+            None => {}
+            Some(Dialing::Resolving { query, .. }) => {
+                assert_eq!(self.queries.get(query), Some(&Some(id)), "{id} waits for {query}");
+            }
+            Some(Dialing::Dialling { link, .. }) => {
+                let phase = self.links.get(link).map(|entry| entry.link.phase());
+                assert!(matches!(phase, Some(Phase::Dialling | Phase::HelloSent)), "{id} dials: {phase:?}");
+            }
+        }
+        let may = matches!(connection.state, State::Connecting | State::Session(_));
+        assert!(may || connection.dial.is_none(), "{id} dials for nothing");
+    }
+
+    /// Nothing is ever silently stuck: a session has a link, or a deadline.
+    fn check_session(&self, id: ConnectionId, session: &Session) {
+        session.check_invariants(max_cost(self.config.limits.max_data));
+        for strand in &session.strands {
+            let phase = self.links.get(&strand.link).map(|entry| entry.link.phase());
+            assert_eq!(phase, Some(Phase::Established), "{} of {id}", strand.link);
+        }
+        let ends = self.timers.at(&Due::End(id)).is_some();
+        assert!(!session.strands.is_empty() || ends, "{id} has no link and no end");
+        assert_eq!(session.strands.is_empty(), session.interrupted, "{id} was told of its links");
+        let owes = !session.incoming.owes() || self.timers.at(&Due::Ack(id)).is_some();
+        assert!(owes || session.strands.is_empty(), "{id} owes an acknowledgement");
     }
 
     fn check_listeners(&self) {
@@ -119,6 +156,7 @@ impl ConnectionManager {
                     self.links.get(link).is_some_and(|entry| entry.link.phase() != Phase::Closed)
                 }
                 Due::Accept(listener) => self.listeners.contains_key(listener),
+                Due::Ack(id) | Due::Redial(id) | Due::End(id) => self.session(*id).is_some(),
                 Due::Lookup(query) => self.queries.get(query).is_some_and(Option::is_some),
             };
             assert!(living, "{due:?} is set for nothing");

@@ -1,9 +1,9 @@
 //! From `connect` to Welcome: names, addresses one after the other, and who may answer.
 
 use super::manager::ConnectionManager;
-use super::tables::{Dial, Due, Entry, Owner, State};
-use super::types::{ConnectionEvent, DisconnectReason, PeerInfo};
-use crate::handshake::{Hello, MAGIC, VERSION, Welcome};
+use super::tables::{Dial, Dialing, Due, Entry, Owner, State};
+use super::types::{ConnectionEvent, Delivery, DisconnectReason, PeerInfo};
+use crate::handshake::{Hello, MAGIC, Resume, VERSION, Welcome};
 use crate::link::Link;
 use crate::machine::Actions;
 use crate::net::{NetAction, NetError};
@@ -17,7 +17,7 @@ use rand::Rng;
 const MAX_ADDRESSES: usize = 16;
 
 impl ConnectionManager {
-    /// The connection is idle and has a kind that dials.
+    /// The connection is idle, or a session without a link or a dial, and has a kind that dials.
     pub(super) fn start_connect<N>(
         &mut self,
         now: Instant,
@@ -27,7 +27,6 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.target = Some(target.clone());
         match target {
             Address::Socket(address) => {
                 let rest = VecDeque::from([address]);
@@ -41,7 +40,7 @@ impl ConnectionManager {
             }
             Address::Name(host, port) => {
                 let query = QueryId::next(&mut self.last.query);
-                connection.state = State::Resolving { query, expect };
+                connection.dial = Some(Dialing::Resolving { query, expect });
                 self.queries.insert(query, Some(id));
                 self.timers.set(Due::Lookup(query), now + self.config.limits.connect);
                 actions.net(NetAction::Resolve { query, host, port });
@@ -74,21 +73,42 @@ impl ConnectionManager {
                     actions,
                 );
             }
-            Err(error) => self.finish(id, DisconnectReason::Net(error)),
+            Err(error) => self.dial_over(now, id, DisconnectReason::Net(error), actions),
         }
     }
 
     /// The name service does not answer in time; its late answer will mean nothing.
-    pub(super) fn lookup_due(&mut self, query: QueryId) {
+    pub(super) fn lookup_due<N>(&mut self, now: Instant, query: QueryId, actions: &mut Actions<N>) {
         if let Some(id) = self.queries.get_mut(&query).and_then(Option::take) {
-            self.finish(id, DisconnectReason::Net(NetError::TimedOut));
+            self.dial_over(now, id, DisconnectReason::Net(NetError::TimedOut), actions);
         }
     }
 
     fn resolving(&self, id: ConnectionId) -> Option<Option<InstanceId>> {
-        match self.connections.get(&id)?.state {
-            State::Resolving { expect, .. } => Some(expect),
-            _ => None,
+        match self.connections.get(&id)?.dial {
+            Some(Dialing::Resolving { expect, .. }) => Some(expect),
+            Some(Dialing::Dialling { .. }) | None => None,
+        }
+    }
+
+    /// No address is left: a connecting connection is idle again, a session tries again later.
+    fn dial_over<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        reason: DisconnectReason,
+        actions: &mut Actions<N>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.dial = None;
+        match connection.state {
+            State::Session(_) => self.redial_failed(now, id, reason, actions),
+            State::Idle
+            | State::Connecting
+            | State::Connected { .. }
+            | State::Listening { .. }
+            | State::Closing { .. }
+            | State::Unlistening { .. } => self.finish(id, reason),
         }
     }
 
@@ -102,7 +122,7 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         let Some(address) = dial.rest.pop_front() else {
-            self.finish(id, dial.answered.unwrap_or(DisconnectReason::Net(error)));
+            self.dial_over(now, id, dial.answered.unwrap_or(DisconnectReason::Net(error)), actions);
             return;
         };
         let Some(kind) = self.kind(id) else { return };
@@ -124,7 +144,7 @@ impl ConnectionManager {
         };
         let link = LinkId::next(&mut self.last.link);
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.state = State::Dialling { link, dial };
+            connection.dial = Some(Dialing::Dialling { link, dial });
         }
         // A placeholder is not needed: `dial` only asks for the action and remembers.
         let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
@@ -143,9 +163,7 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let State::Dialling { mut dial, .. } = core::mem::replace(&mut connection.state, State::Idle) else {
-            return;
-        };
+        let Some(Dialing::Dialling { mut dial, .. }) = connection.dial.take() else { return };
         match reason {
             DisconnectReason::Net(error) => self.dial_next(now, id, dial, error, actions),
             // Somebody else may live at one of a name's addresses (localhost on IPv4 and IPv6).
@@ -166,7 +184,11 @@ impl ConnectionManager {
             | DisconnectReason::Duplicate
             | DisconnectReason::SlowPeer
             | DisconnectReason::Full
-            | DisconnectReason::RefusedByPeer(_) => self.finish(id, reason),
+            | DisconnectReason::Retired
+            | DisconnectReason::Stale
+            | DisconnectReason::Expired
+            | DisconnectReason::ConnectedAs(_)
+            | DisconnectReason::RefusedByPeer(_) => self.dial_over(now, id, reason, actions),
         }
     }
 
@@ -179,15 +201,12 @@ impl ConnectionManager {
         welcome: Welcome,
         actions: &mut Actions<N>,
     ) {
-        if let Err(reason) = self.may_answer(id, &welcome) {
-            self.disown(link);
-            self.act(now, link, actions, |link, io| link.refuse(&reason, io));
-            self.dial_failed(now, id, reason, actions);
-            return;
-        }
+        let delivery = match self.may_answer(id, &welcome) {
+            Ok(delivery) => delivery,
+            Err(reason) => return self.reject_answer(now, id, link, reason, actions),
+        };
         let Some(entry) = self.links.get(&link) else { return };
         let socket = entry.link.peer();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
         let peer = PeerInfo {
             instance: welcome.instance,
             address: welcome.address.map(|address| address.completed(socket.ip().to_canonical())),
@@ -195,13 +214,47 @@ impl ConnectionManager {
             socket,
             connection: welcome.connection,
         };
+        match delivery {
+            Delivery::Plain => self.up(now, id, link, peer, welcome.max_data, actions),
+            Delivery::Session => {
+                self.session_answer(now, id, link, peer, welcome.max_data, &welcome.resume, actions);
+            }
+        }
+    }
+
+    /// The one who answers is not who should, or what it says does not fit.
+    pub(super) fn reject_answer<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        link: LinkId,
+        reason: DisconnectReason,
+        actions: &mut Actions<N>,
+    ) {
+        self.disown(link);
+        self.act(now, link, actions, |link, io| link.refuse(&reason, io));
+        self.dial_failed(now, id, reason, actions);
+    }
+
+    /// A plain connection is up.
+    fn up<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        link: LinkId,
+        peer: PeerInfo,
+        max_data: u32,
+        actions: &mut Actions<N>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
         let (kind, first) = (connection.kind, connection.first.clone());
-        connection.state = State::Connected { link, peer: peer.clone(), max_data: welcome.max_data };
-        self.act(now, link, actions, Link::confirm);
+        connection.dial = None;
+        connection.state = State::Connected { link, peer: peer.clone(), max_data };
+        self.act(now, link, actions, |link, io| link.confirm(Resume::default(), io));
         self.events.push_back(ConnectionEvent::Connected { id, kind, peer });
         if let Some(first) = first {
             let reason = DisconnectReason::Malformed("the first data is larger than the peer takes");
-            let fits = first.data_len() <= welcome.max_data as usize;
+            let fits = first.data_len() <= max_data as usize;
             self.act(
                 now,
                 link,
@@ -213,16 +266,18 @@ impl ConnectionManager {
         }
     }
 
-    fn may_answer(&self, id: ConnectionId, welcome: &Welcome) -> Result<(), DisconnectReason> {
+    fn may_answer(&self, id: ConnectionId, welcome: &Welcome) -> Result<Delivery, DisconnectReason> {
         let Some(connection) = self.connections.get(&id) else { return Err(DisconnectReason::Closed) };
-        let State::Dialling { dial, .. } = &connection.state else { return Err(DisconnectReason::Closed) };
-        let allow_self = self.kinds.get(&connection.kind).is_some_and(|kind| kind.allow_self);
+        let Some(Dialing::Dialling { dial, .. }) = &connection.dial else {
+            return Err(DisconnectReason::Closed);
+        };
+        let Some(kind) = self.kinds.get(&connection.kind) else { return Err(DisconnectReason::Closed) };
         if dial.expect.is_some_and(|expected| expected != InstanceId::NONE && expected != welcome.instance) {
             return Err(DisconnectReason::OtherInstance(welcome.instance));
         }
-        if welcome.instance == self.config.instance && !allow_self {
+        if welcome.instance == self.config.instance && !kind.allow_self {
             return Err(DisconnectReason::Myself);
         }
-        Ok(())
+        Ok(kind.delivery)
     }
 }

@@ -21,7 +21,7 @@ impl DiallerKey {
     pub(super) fn of(hello: &Hello, rule: LinkRule) -> Self {
         let connection = match rule {
             LinkRule::Many => hello.connection,
-            LinkRule::OnePerDialler => ConnectionId(0),
+            LinkRule::OnePerDialler | LinkRule::OnePerPair => ConnectionId(0),
         };
         Self { kind: KindId(hello.kind), instance: hello.instance, connection }
     }
@@ -55,10 +55,21 @@ impl Diallers {
         self.known.insert(key, Dialler { epoch, current: Some(id) }).and_then(|old| old.current)
     }
 
+    /// Records a confirmed dial whose connection is a session's, and outlives its link.
+    pub(super) fn note(&mut self, key: DiallerKey, epoch: u64) {
+        if self.known.insert(key, Dialler { epoch, current: None }).is_none() {
+            self.remember(key);
+        }
+    }
+
     /// The dialler's connection is over.
     pub(super) fn retire(&mut self, key: DiallerKey, id: ConnectionId) {
         let Some(known) = self.known.get_mut(&key).filter(|known| known.current == Some(id)) else { return };
         known.current = None;
+        self.remember(key);
+    }
+
+    fn remember(&mut self, key: DiallerKey) {
         self.past.push_back(key);
         if self.past.len() > REMEMBERED {
             let forgotten = self.past.pop_front();

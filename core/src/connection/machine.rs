@@ -83,7 +83,14 @@ pub enum ConnectionCommand {
         /// The pack.
         pack: DataPack,
     },
-    /// Stop reading from a connection.
+    /// The application has taken a session's messages up to this one; only that is acknowledged to the peer.
+    Taken {
+        /// Which.
+        id: ConnectionId,
+        /// The last one's sequence.
+        sequence: u64,
+    },
+    /// Stop reading from a plain connection.
     Pause {
         /// Which.
         id: ConnectionId,
@@ -174,10 +181,14 @@ impl Connections {
             }
             ConnectionCommand::Send { token, id, data } => {
                 let pack = data.to_pack().map_err(|error| (token, ConnectionError::Data(error)))?;
-                manager.send(now, id, pack, actions).map_err(|error| (token, error))
+                manager.send(now, id, pack, actions).map(|_| ()).map_err(|error| (token, error))
             }
             ConnectionCommand::SendPack { token, id, pack } => {
-                manager.send(now, id, pack, actions).map_err(|error| (token, error))
+                manager.send(now, id, pack, actions).map(|_| ()).map_err(|error| (token, error))
+            }
+            ConnectionCommand::Taken { id, sequence } => {
+                manager.taken(now, id, sequence, actions);
+                Ok(())
             }
             ConnectionCommand::Pause { id } => {
                 manager.pause(id);

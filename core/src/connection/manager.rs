@@ -1,6 +1,7 @@
 //! The manager: all connections by id, and the doors to them.
 
 use super::diallers::Diallers;
+use super::pairs::Pairs;
 use super::permit::{Operation, permit};
 use super::tables::{Connection, Due, Entry, Last, Listener, Origin, State};
 use super::types::{
@@ -14,6 +15,7 @@ use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
@@ -37,6 +39,7 @@ pub struct ConnectionManager {
     /// Look-ups under way; those nobody waits for any more are kept until they are answered.
     pub(super) queries: BTreeMap<QueryId, Option<ConnectionId>>,
     pub(super) diallers: Diallers,
+    pub(super) pairs: Pairs,
     pub(super) timers: Timers<Due>,
     pub(super) last: Last,
     pub(super) events: VecDeque<ConnectionEvent>,
@@ -61,6 +64,7 @@ impl ConnectionManager {
             listeners: BTreeMap::new(),
             queries: BTreeMap::new(),
             diallers: Diallers::default(),
+            pairs: Pairs::default(),
             timers: Timers::new(),
             last: Last::default(),
             events: VecDeque::new(),
@@ -72,9 +76,11 @@ impl ConnectionManager {
     /// Registers a kind (seed: 需要提前注册好类型).
     ///
     /// # Errors
-    /// `KindTaken`, `Destroyed`.
+    /// `KindTaken`, `Destroyed`; `BadKind` for one link a pair without sessions or with oneself, and for a session that
+    /// only listens.
     pub fn register(&mut self, kind: ConnectionKind) -> Result<(), ConnectionError> {
         self.alive()?;
+        kind.check()?;
         if self.kinds.contains_key(&kind.id) {
             return Err(ConnectionError::KindTaken(kind.id));
         }
@@ -98,9 +104,7 @@ impl ConnectionManager {
             return Err(ConnectionError::WrongRole(kind));
         }
         let id = ConnectionId::next(&mut self.last.connection);
-        let state = State::Idle;
-        self.connections
-            .insert(id, Connection { kind, origin: Origin::Created, target: None, first: None, state });
+        self.connections.insert(id, Connection::new(kind, Origin::Created, State::Idle));
         Ok(id)
     }
 
@@ -176,55 +180,86 @@ impl ConnectionManager {
         }
         permit(connection.state(), Operation::Connect)?;
         let target = target.or_else(|| connection.target.clone()).ok_or(ConnectionError::NoTarget)?;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.target = Some(target.clone());
+            connection.state = State::Connecting;
+        }
         self.start_connect(now, id, target, expect, actions);
         Ok(())
     }
 
-    /// Queues a pack; it leaves at once if nothing is under way.
+    /// Queues a pack; it leaves at once if nothing is under way. Answers its sequence in the session, 0 on a plain kind.
     ///
     /// # Errors
-    /// `UnknownConnection`, `WrongState`, `ReservedPackType`, `TooLarge`, `Destroyed`; nothing was queued. `OutboxFull`:
-    /// nor was it then, and the connection is over, because its peer does not read.
+    /// `UnknownConnection`, `WrongState`, `ReservedPackType`, `TooLarge`, `QueueFull`, `Destroyed`; nothing was queued.
+    /// `OutboxFull`, on a plain kind: nor was it then, and the connection is over, because its peer does not read.
     pub fn send<N>(
         &mut self,
         now: Instant,
         id: ConnectionId,
         pack: DataPack,
         actions: &mut Actions<N>,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<u64, ConnectionError> {
         self.alive()?;
-        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        let connection = self.connections.get_mut(&id).ok_or(ConnectionError::UnknownConnection(id))?;
         permit(connection.state(), Operation::Send)?;
         if pack.pack_type < PackType::DICT {
             return Err(ConnectionError::ReservedPackType(pack.pack_type));
         }
-        let State::Connected { link, max_data, .. } = &connection.state else { return Ok(()) };
-        let (link, limit, size) = (*link, *max_data, pack.data_len());
-        if size > limit as usize {
-            return Err(ConnectionError::TooLarge { size, limit });
-        }
-        let mut fits = true;
-        self.touch(now, link, actions, |link, io| {
-            fits = link.send(pack, io);
-            if !fits {
-                link.cut(DisconnectReason::SlowPeer, io);
+        let (size, limits) = (pack.data_len(), &self.config.limits);
+        match &mut connection.state {
+            State::Connected { max_data: limit, .. } if size > *limit as usize => {
+                Err(ConnectionError::TooLarge { size, limit: *limit })
             }
-        });
-        if fits { Ok(()) } else { Err(ConnectionError::OutboxFull) }
+            State::Connected { link, .. } => {
+                let (link, mut fits) = (*link, true);
+                self.touch(now, link, actions, |link, io| {
+                    fits = link.send(pack, io);
+                    if !fits {
+                        link.cut(DisconnectReason::SlowPeer, io);
+                    }
+                });
+                if fits { Ok(0) } else { Err(ConnectionError::OutboxFull) }
+            }
+            State::Session(session) if size > session.max_data as usize => {
+                Err(ConnectionError::TooLarge { size, limit: session.max_data })
+            }
+            State::Session(session) => {
+                let queued = session.out.push(pack, limits.session_queue, limits.high_water);
+                let sequence = queued.ok_or(ConnectionError::QueueFull)?;
+                self.flush(now, id, actions);
+                Ok(sequence)
+            }
+            State::Idle
+            | State::Connecting
+            | State::Listening { .. }
+            | State::Closing { .. }
+            | State::Unlistening { .. } => Err(ConnectionError::WrongState(connection.state())),
+        }
     }
 
-    /// Whether the outbox is below its high-water mark; if not, `Writable` will come.
+    /// The application has taken every message of a session up to this sequence: that, and not that they have come, is what
+    /// the peer is told. On other kinds it does nothing.
+    pub fn taken<N>(&mut self, now: Instant, id: ConnectionId, sequence: u64, actions: &mut Actions<N>) {
+        if let Some(session) = self.session_mut(id) {
+            session.incoming.take(sequence);
+            self.after_taking(now, id, actions);
+        }
+    }
+
+    /// Whether the outbox, or a session's queue, is below its high-water mark; if not, `Writable` will come.
     pub fn writable(&self, id: ConnectionId) -> bool {
         match self.connections.get(&id).map(|connection| &connection.state) {
             Some(State::Connected { link, .. }) => {
                 self.links.get(link).is_some_and(|entry| entry.link.is_writable(&self.config.limits))
             }
+            Some(State::Session(session)) => session.out.len().1 < self.config.limits.high_water,
             _ => false,
         }
     }
 
-    /// Stops reading from a connection (backpressure), until `resume`. What has been read before, or is being read, is
-    /// still delivered: at most 1 MiB more.
+    /// Stops reading from a plain connection (backpressure), until `resume`. What has been read before, or is being read, is
+    /// still delivered: at most 1 MiB more. A session needs no such thing: its peer sends no more than is taken.
     pub fn pause(&mut self, id: ConnectionId) {
         if let Some(State::Connected { link, .. }) = self.connections.get(&id).map(|c| &c.state)
             && let Some(entry) = self.links.get_mut(link)
@@ -241,9 +276,9 @@ impl ConnectionManager {
         }
     }
 
-    /// Closes a connection: what is queued is sent first, within `close`. It is idle again at once for an idle or connecting
-    /// one, else after `Disconnected`. Closing an idle or closing one is harmless. Whatever was connecting, connected or
-    /// listening is told its `Disconnected` once, with the reason `Closed`.
+    /// Closes a connection: what is queued is sent first, and a session's is acknowledged, within `close`. It is idle again
+    /// at once for an idle or connecting one, else after `Disconnected`. Closing an idle or closing one is harmless. Whatever
+    /// was connecting, connected or listening is told its `Disconnected` once, with the reason `Closed`.
     ///
     /// # Errors
     /// `UnknownConnection`, `Destroyed`.
@@ -253,19 +288,40 @@ impl ConnectionManager {
         id: ConnectionId,
         actions: &mut Actions<N>,
     ) -> Result<(), ConnectionError> {
+        self.close_within(now, id, self.config.limits.close, actions)
+    }
+
+    /// [`close`](Self::close), with another time for a session's messages to be acknowledged.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_within<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        drain: Duration,
+        actions: &mut Actions<N>,
+    ) -> Result<(), ConnectionError> {
         self.alive()?;
         let connection = self.connections.get_mut(&id).ok_or(ConnectionError::UnknownConnection(id))?;
-        match connection.state {
+        match &mut connection.state {
             State::Idle | State::Closing { .. } | State::Unlistening { .. } => {}
-            State::Resolving { .. } | State::Dialling { .. } => {
+            State::Connecting => {
                 self.detach(now, id, actions);
                 self.finish(id, DisconnectReason::Closed);
             }
             State::Connected { link, .. } => {
+                let link = *link;
                 connection.state = State::Closing { link };
                 self.touch(now, link, actions, |link, io| link.close(Some(DisconnectReason::Closed), io));
             }
+            State::Session(session) => {
+                if !core::mem::replace(&mut session.closing, true) {
+                    self.close_session(now, id, drain, actions);
+                }
+            }
             State::Listening { listener } => {
+                let listener = *listener;
                 connection.state = State::Unlistening { listener };
                 self.close_listener(now, listener, actions);
             }
@@ -292,7 +348,11 @@ impl ConnectionManager {
             self.disown(link);
             self.touch(now, link, actions, Link::abandon);
         }
-        for (id, connection) in core::mem::take(&mut self.connections) {
+        for (id, mut connection) in core::mem::take(&mut self.connections) {
+            let packs = connection.session_mut().map(|session| session.out.take()).unwrap_or_default();
+            if !packs.is_empty() {
+                self.events.push_back(ConnectionEvent::Undelivered { id, packs });
+            }
             if connection.state() != ConnectionState::Idle {
                 let (kind, reason) = (connection.kind, DisconnectReason::Closed);
                 self.events.push_back(ConnectionEvent::Disconnected { id, kind, reason });
@@ -302,6 +362,7 @@ impl ConnectionManager {
         self.queries.values_mut().for_each(|waiting| *waiting = None);
         self.timers = Timers::new();
         self.diallers.clear();
+        self.pairs.clear();
     }
 
     /// Where a connection stands; `None` if there is none of that id.
@@ -313,6 +374,7 @@ impl ConnectionManager {
     pub fn peer(&self, id: ConnectionId) -> Option<&PeerInfo> {
         match &self.connections.get(&id)?.state {
             State::Connected { peer, .. } => Some(peer),
+            State::Session(session) => Some(&session.peer),
             _ => None,
         }
     }

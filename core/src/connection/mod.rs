@@ -10,14 +10,17 @@ mod dial;
 mod diallers;
 mod machine;
 mod manager;
+mod pairs;
 mod permit;
 mod route;
+mod session;
+mod sessions;
 mod tables;
 mod types;
 
 pub use machine::{ConnectionCommand, ConnectionNotice, Connections};
 pub use manager::ConnectionManager;
 pub use types::{
-    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionState, DisconnectReason, KindId, LinkRule,
-    PeerInfo, Role,
+    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionState, Delivery, DisconnectReason, KindId,
+    LinkRule, PeerInfo, Role,
 };

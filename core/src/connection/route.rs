@@ -1,11 +1,12 @@
 //! From the network's events to connections: the only place that knows whose a link is.
 
 use super::manager::ConnectionManager;
-use super::tables::{Due, Origin, Owner, State};
+use super::tables::{Dialing, Due, Origin, Owner, State};
 use super::types::{ConnectionEvent, DisconnectReason};
 use crate::link::{Heard, Io, Link, LinkEvent, Phase};
 use crate::machine::Actions;
 use crate::net::NetEvent;
+use crate::pack::{DataPack, PackType};
 use crate::{ConnectionId, Instant, LinkId};
 use alloc::vec::Vec;
 
@@ -51,7 +52,10 @@ impl ConnectionManager {
             match due {
                 Due::Link(link) => self.touch(now, link, actions, Link::tick),
                 Due::Accept(listener) => self.arm_accept(listener, actions),
-                Due::Lookup(query) => self.lookup_due(query),
+                Due::Lookup(query) => self.lookup_due(now, query, actions),
+                Due::Ack(id) => self.ack_due(now, id, actions),
+                Due::Redial(id) => self.redial(now, id, actions),
+                Due::End(id) => self.session_due(now, id, actions),
             }
         }
     }
@@ -73,7 +77,9 @@ impl ConnectionManager {
     fn heard<N>(&mut self, now: Instant, link: LinkId, owner: Owner, heard: Heard, actions: &mut Actions<N>) {
         match (owner, heard) {
             (Owner::Newcomer(_), Heard::Hello(hello)) => self.judge_hello(now, link, hello, actions),
-            (Owner::Newcomer(listener), Heard::Confirm) => self.judge_confirm(now, link, listener, actions),
+            (Owner::Newcomer(listener), Heard::Confirm(resume)) => {
+                self.judge_confirm(now, link, listener, &resume, actions);
+            }
             (Owner::Newcomer(_), Heard::Over(reason)) => {
                 if let Some(entry) = self.links.get(&link) {
                     self.turned_away(entry.link.peer(), reason);
@@ -84,33 +90,77 @@ impl ConnectionManager {
             (Owner::Connection(id), Heard::Welcome(welcome)) => {
                 self.judge_welcome(now, id, link, welcome, actions);
             }
-            (Owner::Connection(id), Heard::Pack(pack)) => {
-                self.events.push_back(ConnectionEvent::Received { id, pack });
-            }
-            (Owner::Connection(id), Heard::Writable) => {
-                self.events.push_back(ConnectionEvent::Writable { id });
-            }
-            (Owner::Connection(id), Heard::Over(reason)) => {
-                self.disown(link);
-                self.limit_orphans(now, link, actions);
-                match self.connections.get(&id).map(|connection| &connection.state) {
-                    Some(State::Dialling { .. }) => self.dial_failed(now, id, reason, actions),
-                    Some(State::Closing { .. }) => self.finish(id, DisconnectReason::Closed),
-                    Some(
-                        State::Idle
-                        | State::Resolving { .. }
-                        | State::Connected { .. }
-                        | State::Listening { .. }
-                        | State::Unlistening { .. },
-                    )
-                    | None => self.finish(id, reason),
-                }
-            }
+            (Owner::Connection(id), Heard::Pack(pack)) => self.pack(now, id, link, pack, actions),
+            (Owner::Connection(id), Heard::Writable) => match self.session(id) {
+                Some(_) => self.flush(now, id, actions),
+                None => self.events.push_back(ConnectionEvent::Writable { id }),
+            },
+            (Owner::Connection(id), Heard::Over(reason)) => self.over(now, id, link, reason, actions),
             // A link in a dialler's phases tells no Hello and no Confirm, one in an acceptor's no Welcome, and nobody
             // cares for what an orphan tells.
             (Owner::Newcomer(_), Heard::Welcome(_) | Heard::Pack(_) | Heard::Writable)
-            | (Owner::Connection(_), Heard::Hello(_) | Heard::Confirm)
+            | (Owner::Connection(_), Heard::Hello(_) | Heard::Confirm(_))
             | (Owner::Nobody, _) => {}
+        }
+    }
+
+    /// A connection's pack: its application's, or its session's own.
+    fn pack<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        link: LinkId,
+        pack: DataPack,
+        actions: &mut Actions<N>,
+    ) {
+        if self.session(id).is_some() {
+            self.session_pack(now, id, link, pack, actions);
+        } else if pack.pack_type >= PackType::DICT {
+            self.events.push_back(ConnectionEvent::Received { id, pack });
+        } else {
+            let reason = DisconnectReason::Malformed("a session's pack on a plain connection");
+            self.blame(now, id, link, reason, actions);
+        }
+    }
+
+    /// The peer's fault: told to it, and the link is over.
+    pub(super) fn blame<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        link: LinkId,
+        reason: DisconnectReason,
+        actions: &mut Actions<N>,
+    ) {
+        self.act(now, link, actions, |link, io| link.refuse(&reason, io));
+        self.over(now, id, link, reason, actions);
+    }
+
+    /// A connection's link is over.
+    fn over<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        link: LinkId,
+        reason: DisconnectReason,
+        actions: &mut Actions<N>,
+    ) {
+        let goodbye = self.links.get(&link).is_some_and(|entry| entry.link.said_goodbye());
+        self.disown(link);
+        self.limit_orphans(now, link, actions);
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.dialled() == Some(link) {
+            return self.dial_failed(now, id, reason, actions);
+        }
+        match &connection.state {
+            State::Closing { .. } => self.finish(id, DisconnectReason::Closed),
+            State::Session(_) if goodbye => self.session_left(now, id, actions),
+            State::Session(_) => self.strand_over(now, id, link, reason, actions),
+            State::Idle
+            | State::Connecting
+            | State::Connected { .. }
+            | State::Listening { .. }
+            | State::Unlistening { .. } => self.finish(id, reason),
         }
     }
 
@@ -125,19 +175,17 @@ impl ConnectionManager {
 
     /// Takes a connection off whatever it is doing, without a word to the application.
     pub(super) fn detach<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
+        self.drop_dial(now, id, actions);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match core::mem::replace(&mut connection.state, State::Idle) {
-            State::Idle => {}
-            State::Resolving { query, .. } => {
-                self.queries.insert(query, None);
-                self.timers.clear(&Due::Lookup(query));
-            }
-            State::Dialling { link, .. } | State::Connected { link, .. } | State::Closing { link } => {
+            State::Idle | State::Connecting => {}
+            State::Connected { link, .. } | State::Closing { link } => {
                 self.disown(link);
                 self.touch(now, link, actions, |link, io| link.close(None, io));
                 self.limit_orphans(now, link, actions);
                 self.settle(link);
             }
+            State::Session(session) => self.leave(now, id, *session, None, actions),
             State::Listening { listener } | State::Unlistening { listener } => {
                 self.close_listener(now, listener, actions);
                 if let Some(listener) = self.listeners.get_mut(&listener) {
@@ -147,11 +195,29 @@ impl ConnectionManager {
         }
     }
 
+    /// Gives up the connect that is under way, if one is.
+    pub(super) fn drop_dial<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
+        match self.connections.get_mut(&id).and_then(|connection| connection.dial.take()) {
+            Some(Dialing::Resolving { query, .. }) => {
+                self.queries.insert(query, None);
+                self.timers.clear(&Due::Lookup(query));
+            }
+            Some(Dialing::Dialling { link, .. }) => {
+                self.disown(link);
+                self.touch(now, link, actions, |link, io| link.close(None, io));
+                self.limit_orphans(now, link, actions);
+                self.settle(link);
+            }
+            None => {}
+        }
+    }
+
     /// A connection is over: idle again if we made it, gone if it was accepted. Told once.
     pub(super) fn finish(&mut self, id: ConnectionId, reason: DisconnectReason) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let kind = connection.kind;
         connection.state = State::Idle;
+        connection.dial = None;
         if connection.origin != Origin::Created {
             self.forget(id);
         }

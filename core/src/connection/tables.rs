@@ -1,13 +1,16 @@
 //! What the manager keeps of each link, connection and listener.
 
 use super::diallers::DiallerKey;
+use super::session::Session;
 use super::types::{ConnectionState, DisconnectReason, KindId, PeerInfo};
 use crate::link::Link;
 use crate::machine::Actions;
 use crate::net::NetAction;
 use crate::pack::DataPack;
 use crate::{Address, ConnectionId, InstanceId, LinkId, ListenerId, QueryId};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// The newest of each id, and the epoch of the newest dial.
@@ -29,6 +32,12 @@ pub(super) enum Due {
     Accept(ListenerId),
     /// A name is not resolved in time.
     Lookup(QueryId),
+    /// A session's acknowledgement has waited long enough.
+    Ack(ConnectionId),
+    /// A session without a link dials again.
+    Redial(ConnectionId),
+    /// A session without a link, or one that is being closed, is over.
+    End(ConnectionId),
 }
 
 /// A link and whose it is.
@@ -57,6 +66,8 @@ pub(super) struct Connection {
     pub(super) target: Option<Address>,
     /// Sent first whenever it is connected.
     pub(super) first: Option<DataPack>,
+    /// The connect under way: of a connecting one, or of a session that has lost its link.
+    pub(super) dial: Option<Dialing>,
     pub(super) state: State,
 }
 
@@ -67,21 +78,44 @@ pub(super) enum Origin {
     Created,
     /// A peer dialled it: it ends with its link.
     Accepted(DiallerKey),
+    /// A peer dialled it: it ends with its session.
+    AcceptedSession,
 }
 
 /// Where a connection stands, and what belongs to that.
 #[derive(Debug)]
 pub(super) enum State {
     Idle,
-    Resolving { query: QueryId, expect: Option<InstanceId> },
-    Dialling { link: LinkId, dial: Dial },
-    Connected { link: LinkId, peer: PeerInfo, max_data: u32 },
-    Listening { listener: ListenerId },
-    Closing { link: LinkId },
-    Unlistening { listener: ListenerId },
+    /// The first link is being made.
+    Connecting,
+    /// On a plain kind: the link is up.
+    Connected {
+        link: LinkId,
+        peer: PeerInfo,
+        max_data: u32,
+    },
+    /// On a session kind: it has begun; there may be no link, one, or several.
+    Session(Box<Session>),
+    Listening {
+        listener: ListenerId,
+    },
+    /// The last words are on their way.
+    Closing {
+        link: LinkId,
+    },
+    Unlistening {
+        listener: ListenerId,
+    },
 }
 
-/// A connect under way: one address after the other.
+/// A connect under way.
+#[derive(Debug)]
+pub(super) enum Dialing {
+    Resolving { query: QueryId, expect: Option<InstanceId> },
+    Dialling { link: LinkId, dial: Dial },
+}
+
+/// One address after the other.
 #[derive(Debug)]
 pub(super) struct Dial {
     pub(super) expect: Option<InstanceId>,
@@ -118,26 +152,48 @@ pub(super) enum ListenerPhase {
 }
 
 impl Connection {
+    /// A connection with nothing under way.
+    pub(super) fn new(kind: KindId, origin: Origin, state: State) -> Self {
+        Self { kind, origin, target: None, first: None, dial: None, state }
+    }
+
     pub(super) fn state(&self) -> ConnectionState {
-        match self.state {
+        match &self.state {
             State::Idle => ConnectionState::Idle,
-            State::Resolving { .. } | State::Dialling { .. } => ConnectionState::Connecting,
+            State::Connecting => ConnectionState::Connecting,
             State::Connected { .. } => ConnectionState::Connected,
+            State::Session(session) if session.closing => ConnectionState::Closing,
+            State::Session(_) => ConnectionState::Connected,
             State::Listening { .. } => ConnectionState::Listening,
             State::Closing { .. } | State::Unlistening { .. } => ConnectionState::Closing,
         }
     }
 
-    /// The link that is this connection's.
-    pub(super) fn link(&self) -> Option<LinkId> {
-        match self.state {
-            State::Dialling { link, .. } | State::Connected { link, .. } | State::Closing { link } => {
-                Some(link)
-            }
-            State::Idle | State::Resolving { .. } | State::Listening { .. } | State::Unlistening { .. } => {
-                None
-            }
+    pub(super) fn session(&self) -> Option<&Session> {
+        if let State::Session(session) = &self.state { Some(session) } else { None }
+    }
+
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        if let State::Session(session) = &mut self.state { Some(session) } else { None }
+    }
+
+    /// The link that is being dialled.
+    pub(super) fn dialled(&self) -> Option<LinkId> {
+        match &self.dial {
+            Some(Dialing::Dialling { link, .. }) => Some(*link),
+            Some(Dialing::Resolving { .. }) | None => None,
         }
+    }
+
+    /// Every link that is this connection's.
+    pub(super) fn links(&self) -> Vec<LinkId> {
+        let mut links: Vec<_> = self.dialled().into_iter().collect();
+        match &self.state {
+            State::Connected { link, .. } | State::Closing { link } => links.push(*link),
+            State::Session(session) => links.extend(session.strands.iter().map(|strand| strand.link)),
+            State::Idle | State::Connecting | State::Listening { .. } | State::Unlistening { .. } => {}
+        }
+        links
     }
 }
 

@@ -5,6 +5,7 @@ use crate::net::NetError;
 use crate::pack::{DataPack, PackType, ValueError};
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
@@ -53,6 +54,20 @@ pub enum LinkRule {
     Many,
     /// One a dialler and kind: a newer epoch replaces the older link, an old or equal one is a duplicate and dropped.
     OnePerDialler,
+    /// One a pair of instances, whoever dials: of two links that cross, the instance with the smaller id chooses one, and
+    /// both ends keep that. Sessions only: what was on its way on the other link is sent again.
+    OnePerPair,
+}
+
+/// What a kind promises of its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// A connection is its link. What is under way when that breaks is lost, and whoever uses the kind repeats it.
+    Plain,
+    /// A connection is a session that outlives its links: each message arrives once and in order, across any number of
+    /// breaks, while both instances live and no break outlasts the session's timeout. What was not acknowledged when the
+    /// session ends is told as [`ConnectionEvent::Undelivered`].
+    Session,
 }
 
 /// Which ends of a kind this node may take.
@@ -75,10 +90,38 @@ pub struct ConnectionKind {
     pub id: KindId,
     /// What a second link means.
     pub rule: LinkRule,
+    /// What is promised of its messages.
+    pub delivery: Delivery,
     /// What this node does with it.
     pub role: Role,
     /// Whether this very instance may be at both ends (a task that its publisher runs itself).
     pub allow_self: bool,
+}
+
+impl ConnectionKind {
+    /// A kind whose connections are their links.
+    pub const fn plain(id: KindId, rule: LinkRule, role: Role) -> Self {
+        Self { id, rule, delivery: Delivery::Plain, role, allow_self: false }
+    }
+
+    /// A kind whose connections are sessions.
+    pub const fn session(id: KindId, rule: LinkRule, role: Role) -> Self {
+        Self { id, rule, delivery: Delivery::Session, role, allow_self: false }
+    }
+
+    /// Whether it can be meant.
+    pub(super) fn check(&self) -> Result<(), ConnectionError> {
+        if self.rule == LinkRule::OnePerPair && self.delivery == Delivery::Plain {
+            return Err(ConnectionError::BadKind("one link a pair needs sessions"));
+        }
+        if self.rule == LinkRule::OnePerPair && self.allow_self {
+            return Err(ConnectionError::BadKind("a pair is two instances: no session with oneself"));
+        }
+        if self.delivery == Delivery::Session && self.role == Role::Listen {
+            return Err(ConnectionError::BadKind("a kind that listens has no messages of its own"));
+        }
+        Ok(())
+    }
 }
 
 /// Where a connection stands.
@@ -118,6 +161,8 @@ pub enum ConnectionError {
     UnknownKind(KindId),
     /// A kind of that number is registered already.
     KindTaken(KindId),
+    /// The kind contradicts itself; says how.
+    BadKind(&'static str),
     /// No connection has that id (any more).
     UnknownConnection(ConnectionId),
     /// Connections of this kind do not dial, or do not listen.
@@ -132,6 +177,8 @@ pub enum ConnectionError {
     NoTarget,
     /// The outbox is full; the connection is being closed, because its peer does not read.
     OutboxFull,
+    /// The session keeps as much as it may of what the peer has not taken; `Writable` will come.
+    QueueFull,
     /// The pack is larger than the peer takes.
     TooLarge {
         /// Bytes of data.
@@ -158,6 +205,8 @@ impl fmt::Display for ConnectionError {
             Self::AlreadyListening(address) => write!(f, "{address} is listened on already"),
             Self::NotASocketAddress => f.write_str("only a socket address can be listened on"),
             Self::NoTarget => f.write_str("the connection has no target"),
+            Self::BadKind(why) => f.write_str(why),
+            Self::QueueFull => f.write_str("the queue is full: the peer has not taken what was sent before"),
             Self::OutboxFull => f.write_str("the peer does not read; its connection is being closed"),
             Self::TooLarge { size, limit } => {
                 write!(f, "{size} bytes in one message, the peer takes {limit}")
@@ -222,6 +271,33 @@ pub enum ConnectionEvent {
         /// Which.
         id: ConnectionId,
     },
+    /// A session has lost its last link; it goes on with the next one. For the log.
+    Interrupted {
+        /// Which.
+        id: ConnectionId,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// A session has a link again. For the log.
+    Resumed {
+        /// Which.
+        id: ConnectionId,
+    },
+    /// The peer's application has taken our messages up to this one.
+    Acknowledged {
+        /// On which connection.
+        id: ConnectionId,
+        /// What `send` answered for it.
+        sequence: u64,
+    },
+    /// These messages of a session that is over were not acknowledged: they may or may not have been delivered. Told right
+    /// before its `Disconnected`.
+    Undelivered {
+        /// On which connection.
+        id: ConnectionId,
+        /// The messages, oldest first; each knows its sequence.
+        packs: Vec<DataPack>,
+    },
     /// A connection that was connecting or connected is over (the seed's OnDisconnect). One that we created is idle again
     /// under its id; one that was accepted is gone.
     Disconnected {
@@ -284,6 +360,14 @@ pub enum DisconnectReason {
     SlowPeer,
     /// The peer has no room for more connections.
     Full,
+    /// Another link of the same session is used.
+    Retired,
+    /// The session is another one at the other end: ours is over.
+    Stale,
+    /// The session had no link for longer than its timeout.
+    Expired,
+    /// The one that answers is connected already, as this connection.
+    ConnectedAs(ConnectionId),
     /// The peer refused with a code that we do not know.
     RefusedByPeer(u16),
 }
@@ -325,6 +409,10 @@ impl fmt::Display for DisconnectReason {
             Self::Duplicate => f.write_str("a repeated dial whose newer connection is up"),
             Self::SlowPeer => f.write_str("it does not read what is sent to it"),
             Self::Full => f.write_str("it has no room for more connections"),
+            Self::Retired => f.write_str("another link of the same session is used"),
+            Self::Stale => f.write_str("the other end has ended the session"),
+            Self::Expired => f.write_str("no link could be had for longer than the session's timeout"),
+            Self::ConnectedAs(id) => write!(f, "what answers there is connected as {id}"),
             Self::RefusedByPeer(code) => write!(f, "it refused with code {code}"),
         }
     }

@@ -12,7 +12,6 @@
 //! | `service` | files that we serve |
 //! | `probe` | whether an executor whose link has ended is dead |
 
-mod backoff;
 mod fetch;
 mod notice;
 mod ops;
@@ -117,7 +116,8 @@ impl Executor {
             (KindId::PROBE, LinkRule::Many, Role::Both, false),
         ];
         for (id, rule, role, allow_self) in kinds {
-            let registered = manager.register(ConnectionKind { id, rule, role, allow_self });
+            let registered =
+                manager.register(ConnectionKind { allow_self, ..ConnectionKind::plain(id, rule, role) });
             debug_assert!(registered.is_ok(), "each kind is registered once");
         }
         Self {

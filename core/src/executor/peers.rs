@@ -4,7 +4,7 @@
 //! *dialled* connections, and what a publisher does with an executor over *accepted* ones. Two executors that work for each
 //! other have one of each.
 
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Proof of death (PROTOCOL A8): the link to an executor has ended, and its address refuses us or is another's.
 
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::connection::DisconnectReason;
 use crate::net::NetError;
 use crate::timers::Timers;

@@ -1,6 +1,6 @@
 //! The registration connections (the seed's Exe2Reg): one a registry, dialled again for ever.
 
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::connection::DisconnectReason;
 use crate::message::EndKind;
 use crate::timers::Timers;

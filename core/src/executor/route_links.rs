@@ -1,11 +1,11 @@
 //! Routing of connections: registrations, lanes to peers, probes.
 
-use super::backoff::Backoff;
 use super::peers::{Lane, PeerTimer, Side};
 use super::probe::{self, Verdict};
 use super::registrations::Stage as Registered;
 use super::worker::Entry;
 use super::{Executor, ExecutorNotice, LISTENER, Out, Stage, TaskStep};
+use crate::backoff::Backoff;
 use crate::connection::{ConnectionEvent, DisconnectReason, KindId, PeerInfo};
 use crate::message::{Claim, DeclineReason, Ended, Heartbeat, Leave, Message, Register, Renew};
 use crate::{Address, ConnectionId, InstanceId, Instant, TaskId};
@@ -66,6 +66,11 @@ impl Executor {
                 out.notify(ExecutorNotice::TurnedAway { from, reason });
             }
             ConnectionEvent::AcceptFailing { error, .. } => out.notify(ExecutorNotice::AcceptFailing(error)),
+            // The cluster's kinds have no sessions.
+            ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Resumed { .. }
+            | ConnectionEvent::Acknowledged { .. }
+            | ConnectionEvent::Undelivered { .. } => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a link has yet to send: bounded, one send under way, the rest leaves together.
 
 use crate::config::Limits;
-use crate::pack::{DataHeader, DataPack, Encoder};
+use crate::pack::{DataHeader, DataPack, Encoder, PackType};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -18,6 +18,10 @@ pub(super) struct Outbox {
     high: bool,
     /// Whether the queue holds an answer to a ping: one answers them all.
     pong: bool,
+    /// The acknowledgement that goes behind the queue; the newest is worth all before it.
+    ack: Option<u64>,
+    /// The word about which link counts that goes before it; likewise.
+    choice: Option<DataPack>,
 }
 
 impl Outbox {
@@ -46,19 +50,41 @@ impl Outbox {
         first
     }
 
+    /// Has this acknowledged behind all that waits, in place of what was to be acknowledged: a peer that never reads costs
+    /// nothing.
+    pub(super) fn set_ack(&mut self, taken: u64) {
+        if self.ack.replace(taken).is_none() {
+            self.waiting += DataHeader::WIRE_LEN;
+        }
+    }
+
+    /// Has this said behind all that waits, in place of what was to be said before about which link counts.
+    pub(super) fn set_choice(&mut self, pack: DataPack) {
+        self.waiting += wire_len(&pack);
+        if let Some(old) = self.choice.replace(pack) {
+            self.waiting -= wire_len(&old);
+        }
+    }
+
     /// Forgets what waits; what is under way cannot be taken back.
     pub(super) fn drop_waiting(&mut self) {
         self.queue.clear();
+        (self.ack, self.choice) = (None, None);
         self.waiting = 0;
     }
 
     /// All that waits as the buffers of one send, unless one is under way or nothing waits.
     pub(super) fn take(&mut self) -> Option<Vec<Bytes>> {
-        if self.under_way() || self.queue.is_empty() {
+        if self.under_way() || self.waiting == 0 {
             return None;
         }
         let mut encoder = Encoder::new();
-        for pack in self.queue.drain(..) {
+        let ack = self.ack.take().map(|taken| {
+            let mut pack = DataPack::new(PackType::ACK, Bytes::new());
+            pack.acknowledgement = taken;
+            pack
+        });
+        for pack in self.queue.drain(..).chain(self.choice.take()).chain(ack) {
             // Fails above 4 GiB alone; no peer takes that much, so no such pack was queued.
             let pushed = encoder.push(&pack);
             debug_assert!(pushed.is_ok());
@@ -99,7 +125,8 @@ impl Outbox {
 
     /// Panics if the counts do not fit the queue.
     pub(super) fn check_invariants(&self, limits: &Limits) {
-        assert_eq!(self.waiting, self.queue.iter().map(wire_len).sum::<usize>(), "bytes of an outbox");
+        let own = self.ack.map_or(0, |_| DataHeader::WIRE_LEN) + self.choice.as_ref().map_or(0, wire_len);
+        assert_eq!(self.waiting, self.queue.iter().map(wire_len).sum::<usize>() + own, "bytes of an outbox");
         // The link's own packs are few and small.
         assert!(self.bytes() <= limits.max_outbox + 4096, "an outbox over its limit");
     }

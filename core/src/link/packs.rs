@@ -17,7 +17,7 @@ impl Link {
             return None;
         }
         match what {
-            Reading::Payload => return Some(Heard::Pack(pack)),
+            Reading::Payload | Reading::Session => return Some(Heard::Pack(pack)),
             Reading::Hello => match handshake::read_hello(&pack.head) {
                 Ok(hello) => {
                     self.state = State::AwaitHello(pack.head);
@@ -26,10 +26,10 @@ impl Link {
                 Err(reason) => self.fail(reason, io),
             },
             Reading::Welcome => {
-                let State::HelloSent(sent, confirm) = &mut self.state else { return None };
+                let State::HelloSent(sent, welcome_bytes) = &mut self.state else { return None };
                 match sent.welcome(io.key, &pack.head) {
-                    Ok((welcome, pack)) => {
-                        *confirm = Some(pack);
+                    Ok(welcome) => {
+                        *welcome_bytes = pack.head;
                         return Some(Heard::Welcome(welcome));
                     }
                     Err(reason) => self.fail(reason, io),
@@ -38,7 +38,7 @@ impl Link {
             Reading::Confirm => {
                 let State::WelcomeSent(pending) = &self.state else { return None };
                 match pending.confirm(io.key, &pack.head) {
-                    Ok(()) => return Some(Heard::Confirm),
+                    Ok(resume) => return Some(Heard::Confirm(resume)),
                     Err(reason) => self.fail(reason, io),
                 }
             }
@@ -50,7 +50,10 @@ impl Link {
                 self.fail(reason, io);
             }
             Reading::Refuse => self.cut(Refuse::reason(&pack.head), io),
-            Reading::Goodbye => self.cut(DisconnectReason::ClosedByPeer, io),
+            Reading::Goodbye => {
+                self.goodbye = true;
+                self.cut(DisconnectReason::ClosedByPeer, io);
+            }
             Reading::Ping => {
                 if self.outbox.push_pong(DataPack::new(PackType::PONG, Bytes::new())) {
                     self.flush(io);

@@ -215,6 +215,8 @@ pub(super) enum Reading {
     Ping,
     Pong,
     Goodbye,
+    /// For the session that the link belongs to, if it does to one.
+    Session,
     /// A dialler hears a Hello: it has reached itself, or another dialler.
     Echo,
     /// For the layers above.
@@ -243,6 +245,7 @@ pub(super) fn reading(phase: Phase, pack_type: PackType) -> Reading {
         (Phase::Established, PackType::PING) => Reading::Ping,
         (Phase::Established, PackType::PONG) => Reading::Pong,
         (Phase::Established, PackType::GOODBYE) => Reading::Goodbye,
+        (Phase::Established, PackType::USE | PackType::USING | PackType::ACK) => Reading::Session,
         (Phase::Established, PackType::HELLO | PackType::WELCOME | PackType::CONFIRM) => {
             Reading::Wrong("a handshake pack on an established link")
         }
@@ -329,7 +332,7 @@ mod tests {
                 "HelloSent: 1=Echo 2=Welcome 4=Refuse",
                 "AwaitHello: 1=Hello 4=Refuse",
                 "WelcomeSent: 3=Confirm 4=Refuse",
-                "Established: 4=Refuse 5=Ping 6=Pong 7=Goodbye 16=Payload 17=Payload",
+                "Established: 4=Refuse 5=Ping 6=Pong 7=Goodbye 8=Session 9=Session 10=Session 16=Payload 17=Payload",
                 "Flushing: ",
                 "Ending: ",
                 "Draining: ",

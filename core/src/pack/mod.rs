@@ -44,6 +44,12 @@ impl PackType {
     pub const PONG: Self = Self(6);
     /// The sender ends the connection on purpose.
     pub const GOODBYE: Self = Self(7);
+    /// The chooser of a pair's links has chosen this one; `u64` number (PROTOCOL B 5).
+    pub const USE: Self = Self(8);
+    /// The other end agrees; `u64` number.
+    pub const USING: Self = Self(9);
+    /// Nothing but the header's acknowledgement.
+    pub const ACK: Self = Self(10);
     /// A [`Dict`] of a library user.
     pub const DICT: Self = Self(16);
     /// Raw bytes of a library user.
@@ -58,9 +64,9 @@ impl PackType {
 pub struct DataPack {
     /// What it is.
     pub pack_type: PackType,
-    /// Reserved for session kinds: counts the packs of a session; 0 on plain ones.
+    /// Counts the messages of a session from 1; 0 on plain kinds, and on packs that are no messages.
     pub sequence: u64,
-    /// Reserved for session kinds: how many of the peer's packs were taken; 0 on plain ones.
+    /// On session kinds: how many of the peer's messages the application has taken; 0 on plain kinds.
     pub acknowledgement: u64,
     /// The checked part of the data.
     pub head: Bytes,

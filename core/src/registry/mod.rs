@@ -104,7 +104,7 @@ impl Registry {
             (KindId::QUERY, LinkRule::Many, Role::Accept),
         ];
         for (id, rule, role) in kinds {
-            let registered = manager.register(ConnectionKind { id, rule, role, allow_self: false });
+            let registered = manager.register(ConnectionKind::plain(id, rule, role));
             debug_assert!(registered.is_ok(), "each kind is registered once");
         }
         let limits = config.limits;
@@ -196,8 +196,13 @@ impl Registry {
             ConnectionEvent::AcceptFailing { listener: _, error } => {
                 out.notify(RegistryNotice::AcceptFailing(error));
             }
-            // It never dials, and what it says to one peer is small.
-            ConnectionEvent::Connected { .. } | ConnectionEvent::Writable { .. } => {}
+            // It never dials, what it says to one peer is small, and the cluster's kinds have no sessions.
+            ConnectionEvent::Connected { .. }
+            | ConnectionEvent::Writable { .. }
+            | ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Resumed { .. }
+            | ConnectionEvent::Acknowledged { .. }
+            | ConnectionEvent::Undelivered { .. } => {}
         }
     }
 

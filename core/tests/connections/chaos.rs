@@ -47,6 +47,11 @@ impl Story {
                 ConnectionEvent::TurnedAway { reason, .. } => {
                     self.reasons.insert(format!("turned away: {reason:?}"));
                 }
+                // Its kinds have no sessions.
+                ConnectionEvent::Interrupted { .. }
+                | ConnectionEvent::Resumed { .. }
+                | ConnectionEvent::Acknowledged { .. }
+                | ConnectionEvent::Undelivered { .. } => panic!("node {node}: {event:?}"),
                 ConnectionEvent::Listening { .. }
                 | ConnectionEvent::ListenFailed { .. }
                 | ConnectionEvent::AcceptFailing { .. } => {}

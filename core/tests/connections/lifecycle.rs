@@ -32,7 +32,7 @@ fn k1_kinds_are_registered_once_and_before_use() {
     let unknown = KindId(4000);
     assert_eq!(world.create(0, unknown), Err(ConnectionError::UnknownKind(unknown)));
     assert_eq!(world.create_to(0, unknown, AT, None), Err(ConnectionError::UnknownKind(unknown)));
-    let kind = ConnectionKind { id: MANY, rule: LinkRule::OnePerDialler, role: Role::Dial, allow_self: true };
+    let kind = ConnectionKind::plain(MANY, LinkRule::OnePerDialler, Role::Dial);
     let token = world.token(0);
     world.command(0, ConnectionCommand::Register { token, kind });
     let error = ConnectionError::KindTaken(MANY);
@@ -558,7 +558,7 @@ fn k7_destroy_ends_everything_once_and_leaves_nothing() {
     world.command(0, ConnectionCommand::Discard { id: connected });
     assert!(world.log.is_empty() && world.take(0).is_empty());
     let token = world.token(0);
-    let kind = ConnectionKind { id: KindId(5000), rule: LinkRule::Many, role: Role::Both, allow_self: false };
+    let kind = ConnectionKind::plain(KindId(5000), LinkRule::Many, Role::Both);
     world.command(0, ConnectionCommand::Register { token, kind });
     assert_eq!(world.nodes[0].notices, [ConnectionNotice::Rejected { token, error: gone }]);
 }

@@ -7,5 +7,7 @@ mod lifecycle;
 mod listening;
 mod peer;
 mod rules;
+mod session_chaos;
+mod sessions;
 mod strangers;
 mod world;

@@ -65,7 +65,7 @@ pub fn welcome_body(instance: InstanceId, nonce: [u8; 32]) -> Vec<u8> {
     bytes.extend(b"fake");
     bytes.extend((4u32 << 20).to_le_bytes());
     bytes.extend(nonce);
-    bytes.extend([0; 24]); // nothing to resume
+    bytes.extend([0; 32]); // nothing to resume
     bytes
 }
 
@@ -89,7 +89,24 @@ pub fn welcome(key: &ClusterKey, hello: &[u8], instance: InstanceId) -> DataPack
 
 /// A whole Confirm.
 pub fn confirm(key: &ClusterKey, hello: &[u8], welcome: &[u8]) -> DataPack {
-    let mut bytes = vec![0; 24];
+    let mut bytes = vec![0; 32];
+    let proof = proof(key, b"xxnet confirm", &[hello, welcome, &bytes]);
+    bytes.extend(proof);
+    DataPack::new(PackType::CONFIRM, bytes)
+}
+
+/// Where a dialler's session stands.
+pub fn resume(generation: u64, known: u64, received: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    [generation, known, received].iter().for_each(|count| bytes.extend(count.to_le_bytes()));
+    bytes.extend((1_u32 << 20).to_le_bytes()); // window
+    bytes.extend(60_000_u32.to_le_bytes()); // timeout in milliseconds
+    bytes
+}
+
+/// A whole Confirm of a session kind.
+pub fn confirm_with(key: &ClusterKey, hello: &[u8], welcome: &[u8], resume: &[u8]) -> DataPack {
+    let mut bytes = resume.to_vec();
     let proof = proof(key, b"xxnet confirm", &[hello, welcome, &bytes]);
     bytes.extend(proof);
     DataPack::new(PackType::CONFIRM, bytes)

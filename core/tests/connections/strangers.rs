@@ -441,8 +441,8 @@ fn n12_a_missing_proof_is_refused() {
     world.listener(0, AT);
     let hello = Hello::new(MANY, 1);
     for (confirm, reason) in [
-        (vec![0; 56], DisconnectReason::WrongKey),
-        (vec![0; 24], DisconnectReason::Malformed("confirm")),
+        (vec![0; 64], DisconnectReason::WrongKey),
+        (vec![0; 32], DisconnectReason::Malformed("confirm")),
         (vec![], DisconnectReason::Malformed("confirm")),
         (vec![0; 57], DisconnectReason::Malformed("confirm")),
     ] {
@@ -492,8 +492,8 @@ fn n12_replayed_proofs_are_refused() {
     let again = Hello { connection: 10, ..hello.clone() };
     for said in [&again, &Hello { epoch: 2, ..hello.clone() }] {
         let (replay, fresh) = world.raw_hello(AT, said);
-        // Behind it stand 24 bytes to resume and the proof.
-        let nonce = |pack: &DataPack| pack.head[pack.head.len() - 88..pack.head.len() - 56].to_vec();
+        // Behind it stand 32 bytes to resume and the proof.
+        let nonce = |pack: &DataPack| pack.head[pack.head.len() - 96..pack.head.len() - 64].to_vec();
         assert_ne!(nonce(&fresh), nonce(&welcome), "a nonce came twice");
         world.raw_pack(&replay, &confirm);
         assert_eq!(turned_away(&mut world), DisconnectReason::WrongKey);
@@ -525,7 +525,7 @@ fn n12_reflected_proofs_are_refused() {
     // The acceptor's own proof, sent back as the dialler's.
     let hello = Hello::new(MANY, 1);
     let (raw, welcome) = world.raw_hello(AT, &hello);
-    let mut confirm = vec![0; 24];
+    let mut confirm = vec![0; 32];
     confirm.extend(&welcome.head[welcome.head.len() - 32..]);
     world.raw_pack(&raw, &DataPack::new(PackType::CONFIRM, confirm));
     assert_eq!(turned_away(&mut world), DisconnectReason::WrongKey);

@@ -15,6 +15,10 @@ pub const LISTENER: KindId = KindId(1026);
 pub const SELF: KindId = KindId(1027);
 pub const DIAL_ONLY: KindId = KindId(1028);
 pub const ACCEPT_ONLY: KindId = KindId(1029);
+/// Sessions: one a pair, one a dialler, and any number.
+pub const PAIR: KindId = KindId(1030);
+pub const ONE_SESSION: KindId = KindId(1031);
+pub const SESSIONS: KindId = KindId(1032);
 
 /// The actor that is no node: the test itself.
 const RAW: usize = usize::MAX;
@@ -139,7 +143,10 @@ impl World {
         change(&mut config);
         let machine = Connections::new(&config);
         self.nodes.push(Node { machine, config, notices: Vec::new(), tokens: 0, dead: false });
-        let kind = |id, rule, role, allow_self| ConnectionKind { id, rule, role, allow_self };
+        let kind = |id, rule, role, allow_self| ConnectionKind {
+            allow_self,
+            ..ConnectionKind::plain(id, rule, role)
+        };
         for kind in [
             kind(MANY, LinkRule::Many, Role::Both, false),
             kind(ONE, LinkRule::OnePerDialler, Role::Both, false),
@@ -147,6 +154,9 @@ impl World {
             kind(SELF, LinkRule::Many, Role::Both, true),
             kind(DIAL_ONLY, LinkRule::Many, Role::Dial, false),
             kind(ACCEPT_ONLY, LinkRule::Many, Role::Accept, false),
+            ConnectionKind::session(PAIR, LinkRule::OnePerPair, Role::Both),
+            ConnectionKind::session(ONE_SESSION, LinkRule::OnePerDialler, Role::Both),
+            ConnectionKind::session(SESSIONS, LinkRule::Many, Role::Both),
         ] {
             let token = self.token(number);
             self.command(number, ConnectionCommand::Register { token, kind });
@@ -647,6 +657,17 @@ impl World {
     /// The process is gone without a word: its ends stay as they are.
     pub fn freeze(&mut self, node: usize) {
         self.nodes[node].dead = true;
+    }
+
+    /// The process is killed: its system closes what it held, and its address is free.
+    pub fn crash(&mut self, node: usize) {
+        self.nodes[node].dead = true;
+        for end in 0..self.ends.len() {
+            if self.ends[end].actor == node && self.ends[end].open {
+                self.shut(end);
+            }
+        }
+        self.listeners.retain(|_, hub| hub.node != node);
     }
 
     pub fn open_ends(&self, node: usize) -> usize {

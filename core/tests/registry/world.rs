@@ -153,7 +153,7 @@ impl World {
         let machine = Connections::new(&self.config(instance, "peer"));
         let node = self.enter(Machines::Peer(Box::new(machine), Vec::new()), instance);
         for (id, rule) in [(KindId::REGISTRATION, LinkRule::OnePerDialler), (KindId::QUERY, LinkRule::Many)] {
-            let kind = ConnectionKind { id, rule, role: Role::Dial, allow_self: false };
+            let kind = ConnectionKind::plain(id, rule, Role::Dial);
             let token = self.token(node);
             self.peer(node, ConnectionCommand::Register { token, kind });
         }

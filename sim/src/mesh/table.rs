@@ -131,6 +131,10 @@ impl Table {
             }
             ConnectionEvent::Listening { .. }
             | ConnectionEvent::ListenFailed { .. }
+            | ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Resumed { .. }
+            | ConnectionEvent::Acknowledged { .. }
+            | ConnectionEvent::Undelivered { .. }
             | ConnectionEvent::Writable { .. }
             | ConnectionEvent::TurnedAway { .. }
             | ConnectionEvent::AcceptFailing { .. } => Ok(()),

@@ -6,25 +6,25 @@ use rand::rngs::ChaCha8Rng;
 
 /// The pause before the next try.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     bounds: (Duration, Duration),
 }
 
 impl Backoff {
-    pub(super) fn new(bounds: (Duration, Duration)) -> Self {
+    pub(crate) fn new(bounds: (Duration, Duration)) -> Self {
         Self { next: bounds.0, bounds }
     }
 
     /// Half to the whole of the present pause; the next one is twice as long.
-    pub(super) fn pause(&mut self, rng: &mut ChaCha8Rng) -> Duration {
+    pub(crate) fn pause(&mut self, rng: &mut ChaCha8Rng) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.bounds.1);
         let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(rng.random_range(micros / 2..=micros))
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.bounds.0;
     }
 }

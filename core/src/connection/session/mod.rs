@@ -1,0 +1,158 @@
+//! A session: what two instances owe each other across any number of links (PROTOCOL B 5 to 11).
+//!
+//! A leaf: it knows the names of its links and nothing of what they are. The manager moves packs between the two, in
+//! `sessions.rs` beside this folder.
+
+mod choice;
+mod incoming;
+mod outgoing;
+
+pub(super) use choice::{Choice, Chosen};
+pub(super) use incoming::{Arrival, Incoming};
+pub(super) use outgoing::Outgoing;
+
+use super::pairs::PairKey;
+use super::types::{LinkRule, PeerInfo};
+use crate::backoff::Backoff;
+use crate::handshake::Resume;
+use crate::pack::DataPack;
+use crate::{InstanceId, Instant, Limits, LinkId};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// One established link of a session.
+#[derive(Debug)]
+pub(super) struct Strand {
+    pub(super) link: LinkId,
+    /// The epoch of the peer's dial; `None` if we dialled.
+    pub(super) epoch: Option<u64>,
+    /// The next sequence to send on it. On one link sequences never have a gap, except over what is acknowledged.
+    cursor: u64,
+}
+
+/// What lives from the first link of two instances until goodbye, expiry or the peer's end.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) key: PairKey,
+    pub(super) peer: PeerInfo,
+    pub(super) max_data: u32,
+    /// How long it may be without a link: the shorter of both ends' wishes.
+    pub(super) timeout: Duration,
+    pub(super) out: Outgoing,
+    pub(super) incoming: Incoming,
+    pub(super) choice: Choice,
+    /// Established links, oldest first.
+    pub(super) strands: Vec<Strand>,
+    /// The one that both ends have agreed on.
+    pub(super) active: Option<LinkId>,
+    pub(super) backoff: Backoff,
+    /// When its newest link was established.
+    pub(super) up: Instant,
+    /// Whether the application was told that it has no link.
+    pub(super) interrupted: bool,
+    /// The application has closed it: it ends once everything is acknowledged, or time is up.
+    pub(super) closing: bool,
+    /// Links that broke, and packs that were sent more than once.
+    pub(super) breaks: u64,
+    pub(super) resent: u64,
+}
+
+impl Session {
+    /// A session with nothing sent or received. `terms` are the peer's.
+    pub(super) fn new(
+        key: PairKey,
+        peer: PeerInfo,
+        max_data: u32,
+        terms: &Resume,
+        rule: LinkRule,
+        me: InstanceId,
+        limits: &Limits,
+    ) -> Self {
+        let choice = match rule {
+            LinkRule::OnePerPair if me < peer.instance => {
+                Choice::Chooses { last: 0, on: None, agreed: false }
+            }
+            LinkRule::OnePerPair => Choice::Follows { seen: 0 },
+            LinkRule::Many | LinkRule::OnePerDialler => Choice::Newest,
+        };
+        Self {
+            key,
+            peer,
+            max_data,
+            timeout: limits.session_timeout.min(Duration::from_millis(terms.timeout.into())),
+            out: Outgoing::new(terms.window),
+            incoming: Incoming::new(limits.session_window),
+            choice,
+            strands: Vec::new(),
+            active: None,
+            backoff: Backoff::new(limits.backoff),
+            up: Instant::from_micros(0),
+            interrupted: false,
+            closing: false,
+            breaks: 0,
+            resent: 0,
+        }
+    }
+
+    /// A link is established; the peer says that it has received `count` packs.
+    pub(super) fn add(&mut self, link: LinkId, epoch: Option<u64>, count: u64, now: Instant) {
+        self.up = now;
+        // What was acknowledged last may have been lost with the last link.
+        self.incoming.repeat();
+        self.strands.push(Strand { link, epoch, cursor: count + 1 });
+        if matches!(self.choice, Choice::Newest) {
+            self.active = Some(link);
+        }
+    }
+
+    /// A link is over; whether it was one of ours.
+    pub(super) fn remove(&mut self, link: LinkId) -> bool {
+        let before = self.strands.len();
+        self.strands.retain(|strand| strand.link != link);
+        if self.active == Some(link) {
+            self.active = match self.choice {
+                Choice::Newest => self.strands.last().map(|strand| strand.link),
+                Choice::Chooses { .. } | Choice::Follows { .. } => None,
+            };
+        }
+        self.strands.len() < before
+    }
+
+    /// Whether the link is an established one of this session.
+    pub(super) fn has(&self, link: LinkId) -> bool {
+        self.strands.iter().any(|strand| strand.link == link)
+    }
+
+    /// Where to send: on the active link, else on the newest (PROTOCOL B 9).
+    pub(super) fn sends_on(&self) -> Option<LinkId> {
+        self.active.or_else(|| self.strands.last().map(|strand| strand.link))
+    }
+
+    /// The pack to send next on `link`, with the acknowledgement that goes along.
+    pub(super) fn next_pack(&mut self, link: LinkId) -> Option<DataPack> {
+        let strand = self.strands.iter_mut().find(|strand| strand.link == link)?;
+        let repeats = self.out.repeats(strand.cursor);
+        let mut pack = self.out.next(&mut strand.cursor)?.clone();
+        self.resent += u64::from(repeats);
+        pack.acknowledgement = self.incoming.tell();
+        Some(pack)
+    }
+
+    /// Panics if the session contradicts itself.
+    pub(super) fn check_invariants(&self, max_pack: usize) {
+        self.out.check_invariants();
+        self.incoming.check_invariants(max_pack);
+        if let Some(active) = self.active {
+            assert!(self.has(active), "{active} is active and not established");
+        }
+        let newest = self.out.acknowledged() + self.out.len().0 as u64 + 1;
+        for strand in &self.strands {
+            assert!(strand.cursor <= newest, "{} is ahead of what there is", strand.link);
+        }
+    }
+}
+
+/// The largest that a pack of so much data can count.
+pub(super) fn max_cost(max_data: u32) -> usize {
+    crate::pack::DataHeader::WIRE_LEN + usize::try_from(max_data).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,151 @@
+//! What a session has yet to have acknowledged: numbered, bounded, sent again on the next link.
+
+use crate::pack::{DataHeader, DataPack};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Packs from the first that is not acknowledged to the newest.
+///
+/// Sequences count from 1. `acknowledged <= sent <= acknowledged + queue`, and what was sent and not acknowledged stays
+/// within the peer's window, but for the one pack that crosses it.
+#[derive(Debug)]
+pub(in crate::connection) struct Outgoing {
+    queue: VecDeque<DataPack>,
+    /// Wire bytes of the queue.
+    bytes: usize,
+    /// The last sequence that the peer's application has taken.
+    acknowledged: u64,
+    /// The last sequence that was given to any link.
+    sent: u64,
+    /// Wire bytes of what was sent and not acknowledged.
+    in_flight: usize,
+    /// Wire bytes that the peer keeps for its application.
+    window: usize,
+    /// Whether the queue has risen to the high-water mark and not fallen below since.
+    high: bool,
+}
+
+/// The peer acknowledges what was never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::connection) struct NeverSent;
+
+impl Outgoing {
+    pub(super) fn new(window: u32) -> Self {
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
+        Self { queue: VecDeque::new(), bytes: 0, acknowledged: 0, sent: 0, in_flight: 0, window, high: false }
+    }
+
+    /// Numbers a pack and keeps it; `None`, and nothing is kept, if the queue would hold more than `limit` bytes. A pack
+    /// that is larger than that alone goes into an empty queue.
+    pub(in crate::connection) fn push(
+        &mut self,
+        mut pack: DataPack,
+        limit: usize,
+        high: usize,
+    ) -> Option<u64> {
+        let cost = cost(&pack);
+        if self.bytes + cost > limit && !self.queue.is_empty() {
+            return None;
+        }
+        let sequence = self.acknowledged + self.queue.len() as u64 + 1;
+        pack.sequence = sequence;
+        self.bytes += cost;
+        self.high |= self.bytes >= high;
+        self.queue.push_back(pack);
+        Some(sequence)
+    }
+
+    /// The pack that a link has to send next, whose next sequence would be `cursor`: a part of the unacknowledged tail, or a
+    /// new one while the window is open. Moves the cursor.
+    pub(in crate::connection) fn next(&mut self, cursor: &mut u64) -> Option<&DataPack> {
+        let sequence = (*cursor).max(self.acknowledged + 1);
+        let index = usize::try_from(sequence - self.acknowledged - 1).ok()?;
+        if sequence > self.sent && self.in_flight >= self.window {
+            return None;
+        }
+        let pack = self.queue.get(index)?;
+        if sequence > self.sent {
+            self.sent = sequence;
+            self.in_flight += cost(pack);
+        }
+        *cursor = sequence + 1;
+        Some(pack)
+    }
+
+    /// Whether a link whose next sequence would be `cursor` sends again what another has carried.
+    pub(in crate::connection) fn repeats(&self, cursor: u64) -> bool {
+        cursor.max(self.acknowledged + 1) <= self.sent
+    }
+
+    /// Forgets everything up to `sequence`; answers whether anything was news.
+    pub(in crate::connection) fn acknowledge(&mut self, sequence: u64) -> Result<bool, NeverSent> {
+        if sequence > self.sent {
+            return Err(NeverSent);
+        }
+        let news = sequence > self.acknowledged;
+        while self.acknowledged < sequence {
+            if let Some(pack) = self.queue.pop_front() {
+                let cost = cost(&pack);
+                self.bytes -= cost;
+                self.in_flight -= cost;
+            }
+            self.acknowledged += 1;
+        }
+        if self.queue.is_empty() {
+            // Memory goes back once all of it is acknowledged.
+            self.queue.shrink_to(16);
+        }
+        Ok(news)
+    }
+
+    /// Whether the queue has just fallen below its high-water mark.
+    pub(in crate::connection) fn fell_below(&mut self, high: usize) -> bool {
+        let fell = self.high && self.bytes < high;
+        self.high &= !fell;
+        fell
+    }
+
+    /// What was not acknowledged, oldest first; the queue is empty then.
+    pub(in crate::connection) fn take(&mut self) -> Vec<DataPack> {
+        (self.bytes, self.in_flight) = (0, 0);
+        core::mem::take(&mut self.queue).into()
+    }
+
+    pub(in crate::connection) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Packs and wire bytes that are not acknowledged.
+    pub(in crate::connection) fn len(&self) -> (usize, usize) {
+        (self.queue.len(), self.bytes)
+    }
+
+    pub(in crate::connection) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    pub(in crate::connection) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Panics if the counts do not fit the queue.
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.bytes, self.queue.iter().map(cost).sum::<usize>(), "bytes of a session's queue");
+        assert!(self.sent >= self.acknowledged, "acknowledged and never sent");
+        assert!(self.sent <= self.acknowledged + self.queue.len() as u64, "sent and never queued");
+        let in_flight = usize::try_from(self.sent - self.acknowledged).unwrap_or(usize::MAX);
+        let bytes = self.queue.iter().take(in_flight).map(cost).sum::<usize>();
+        assert_eq!(self.in_flight, bytes, "bytes under way");
+        let last = in_flight.checked_sub(1).and_then(|last| self.queue.get(last)).map_or(0, cost);
+        assert!(self.in_flight < self.window + last.max(1), "more under way than the peer keeps");
+        assert!(
+            self.queue.iter().zip(self.acknowledged + 1..).all(|(pack, n)| pack.sequence == n),
+            "numbers"
+        );
+    }
+}
+
+/// What a pack counts in queues and windows: its bytes on the wire.
+pub(in crate::connection) fn cost(pack: &DataPack) -> usize {
+    DataHeader::WIRE_LEN + pack.data_len()
+}
