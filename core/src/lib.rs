@@ -87,6 +87,7 @@ mod link;
 pub mod machine;
 pub mod manifest;
 pub mod message;
+pub mod messenger;
 pub mod net;
 pub mod pack;
 pub mod process;

@@ -24,6 +24,8 @@ impl KindId {
     pub const QUERY: Self = Self(4);
     /// Publisher to an executor whose link has ended: are you still the one? (PROTOCOL A8)
     pub const PROBE: Self = Self(5);
+    /// Between two messengers (the seed's xx_net).
+    pub const MESSAGES: Self = Self(7);
     /// First number for a library user's own kinds.
     pub const FIRST_FREE: Self = Self(1024);
 }
@@ -36,6 +38,7 @@ impl fmt::Debug for KindId {
             Self::FILE => f.write_str("file"),
             Self::QUERY => f.write_str("query"),
             Self::PROBE => f.write_str("probe"),
+            Self::MESSAGES => f.write_str("messages"),
             Self(other) => write!(f, "kind-{other}"),
         }
     }

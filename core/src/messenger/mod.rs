@@ -1,0 +1,551 @@
+//! Messages by address (seed §1): listen, send to an address, receive with the sender's.
+//!
+//! A machine over [`ConnectionManager`]: whoever sends to an address gets a session with what listens there. If there is
+//! none, it is dialled, and what is sent meanwhile waits in order; if the peer has dialled us, its session is used, for
+//! peers are known by the address at which they listen, which they tell in the handshake. Each message arrives once and in
+//! order while both processes live; what cannot be known to have been taken is told as [`MessengerNotice::Undelivered`].
+//!
+//! ```
+//! use xxnet_core::messenger::{Messenger, MessengerCommand, MessengerNotice};
+//! use xxnet_core::{Action, Actions, Address, ClusterKey, Config, Dict, Event, Instant, InstanceId, Machine, Token};
+//!
+//! let config = Config::new(InstanceId([7; 16]), "node", ClusterKey([0; 32]), 1);
+//! let mut messenger = Messenger::new(config);
+//! let mut actions = Actions::new();
+//! let now = Instant::from_micros(0);
+//! let to: Address = "10.0.0.2:7000".parse()?;
+//! let token = Token(1);
+//! messenger.handle(now, Event::Command(MessengerCommand::Open { token, to }), &mut actions);
+//! let packs = vec![Dict::from([("hello", "there".into())]).to_pack()?];
+//! messenger.handle(now, Event::Command(MessengerCommand::Send { token, packs }), &mut actions);
+//! // Nobody is connected there: the network is asked to dial.
+//! assert!(matches!(actions.drain().next(), Some(Action::Net(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod ledger;
+mod listeners;
+mod peers;
+mod words;
+
+pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice};
+
+use crate::backoff::Backoff;
+use crate::connection::{
+    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, DisconnectReason, KindId, LinkRule,
+    PeerInfo, Role,
+};
+use crate::machine::{Actions, Event, Machine};
+use crate::pack::{DataHeader, DataPack, PackType};
+use crate::time::earliest;
+use crate::timers::Timers;
+use crate::{Address, Config, ConnectionId, Instant, Token};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+use ledger::Ledger;
+use listeners::Listeners;
+use peers::{PeerId, Peers};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+/// The kind of a listener: it takes newcomers of [`KindId::MESSAGES`].
+const LISTENER: KindId = KindId(6);
+
+/// What the machine tells goes in here.
+type Out = Actions<MessengerNotice>;
+
+/// Whether it still works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// Everything that was sent is to be acknowledged or reported by then.
+    Closing(Instant),
+    Down,
+}
+
+/// Messages by address.
+#[derive(Debug)]
+pub struct Messenger {
+    config: Config,
+    manager: ConnectionManager,
+    rng: ChaCha8Rng,
+    listeners: Listeners,
+    peers: Peers,
+    /// Where each token sends to.
+    routes: BTreeMap<Token, Address>,
+    /// What was sent to ourselves and not taken.
+    local: Ledger,
+    local_sent: u64,
+    timers: Timers<PeerId>,
+    stage: Stage,
+}
+
+impl Messenger {
+    /// A messenger that listens nowhere.
+    pub fn new(config: Config) -> Self {
+        let mut manager = ConnectionManager::new(&config);
+        for kind in [
+            ConnectionKind::session(KindId::MESSAGES, LinkRule::OnePerPair, Role::Both),
+            ConnectionKind::plain(LISTENER, LinkRule::Many, Role::Listen),
+        ] {
+            let registered = manager.register(kind);
+            debug_assert!(registered.is_ok(), "each kind once");
+        }
+        let mut seed = *b"........xxnet core messenger....";
+        seed[..8].copy_from_slice(&config.seed.to_le_bytes());
+        Self {
+            manager,
+            rng: ChaCha8Rng::from_seed(seed),
+            listeners: Listeners::default(),
+            peers: Peers::default(),
+            routes: BTreeMap::new(),
+            local: Ledger::default(),
+            local_sent: 0,
+            timers: Timers::new(),
+            stage: Stage::Running,
+            config,
+        }
+    }
+
+    /// The connections under it, to look at.
+    pub fn connections(&self) -> &ConnectionManager {
+        &self.manager
+    }
+
+    fn command(&mut self, now: Instant, command: MessengerCommand, out: &mut Out) {
+        match command {
+            MessengerCommand::Listen { token, address } => self.listen(now, token, address, out),
+            MessengerCommand::Unlisten { address } => {
+                if let Some(id) = self.listeners.at(address) {
+                    _ = self.manager.close(now, id, out);
+                }
+            }
+            MessengerCommand::Open { token, to } => _ = self.routes.insert(token, to),
+            MessengerCommand::Forget { token } => _ = self.routes.remove(&token),
+            MessengerCommand::Send { token, packs } => self.send(now, token, packs, out),
+            MessengerCommand::Taken { on: LOCAL, sequence } => {
+                self.local.settle(sequence, |token, count, bytes| {
+                    out.notify(MessengerNotice::Settled { token, count, bytes });
+                });
+            }
+            MessengerCommand::Taken { on, sequence } => self.manager.taken(now, on, sequence, out),
+            MessengerCommand::Disconnect { to } => {
+                if let Some(peer) = self.peers.at(&to) {
+                    self.close_peer(now, peer, self.config.limits.close, out);
+                }
+            }
+            MessengerCommand::Shutdown { drain } => self.shut_down(now, drain, out),
+        }
+    }
+
+    // ---- sending ----
+
+    fn send(&mut self, now: Instant, token: Token, packs: Vec<DataPack>, out: &mut Out) {
+        let Some(to) = self.routes.get(&token).filter(|_| self.stage == Stage::Running) else {
+            let error = match self.stage {
+                Stage::Running => MessengerError::NotOpen,
+                Stage::Closing(_) | Stage::Down => MessengerError::Closed,
+            };
+            packs.into_iter().for_each(|pack| reject(token, error.clone(), pack, out));
+            return;
+        };
+        if self.listeners.is_own(to) {
+            return packs.into_iter().for_each(|pack| self.send_here(token, pack, out));
+        }
+        let peer = match self.peers.at(to) {
+            Some(peer) => peer,
+            None if self.peers.len() >= self.config.limits.max_members => {
+                let full = MessengerError::TooManyPeers;
+                return packs.into_iter().for_each(|pack| reject(token, full.clone(), pack, out));
+            }
+            None => self.peers.add(to.clone(), Backoff::new(self.config.limits.backoff)),
+        };
+        for pack in packs {
+            self.send_to(now, peer, token, pack, out);
+        }
+        self.dial(now, peer, out);
+    }
+
+    fn send_to(&mut self, now: Instant, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
+        let limits = &self.config.limits;
+        if !matches!(pack.pack_type, PackType::DICT | PackType::RAW) {
+            let error = MessengerError::Connection(ConnectionError::ReservedPackType(pack.pack_type));
+            return reject(token, error, pack, out);
+        }
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        let bytes = cost(&pack);
+        let Some(session) = row.session else {
+            if row.is_here {
+                return self.send_here(token, pack, out);
+            }
+            if pack.data_len() > limits.max_data as usize {
+                let (size, limit) = (pack.data_len(), limits.max_data);
+                let error = MessengerError::Connection(ConnectionError::TooLarge { size, limit });
+                return reject(token, error, pack, out);
+            }
+            if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
+                return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
+            }
+            row.waiting_bytes += bytes;
+            row.waiting.push_back((token, pack));
+            return;
+        };
+        // Kept until it is queued, so that it can be given back: a clone shares the bytes.
+        match self.manager.send(now, session, pack.clone(), out) {
+            Ok(_) => row.ledger.push(token, bytes),
+            Err(error) => reject(token, MessengerError::Connection(error), pack, out),
+        }
+    }
+
+    /// To an address of our own: no network, the same promises.
+    fn send_here(&mut self, token: Token, mut pack: DataPack, out: &mut Out) {
+        let bytes = cost(&pack);
+        if self.local.bytes() + bytes > self.config.limits.session_queue && !self.local.is_empty() {
+            return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
+        }
+        self.local_sent += 1;
+        self.local.push(token, bytes);
+        pack.sequence = self.local_sent;
+        out.notify(MessengerNotice::Received { on: LOCAL, pack });
+    }
+
+    /// Makes a connection, if something waits for one and none is on its way.
+    fn dial(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        if row.session.is_some() || row.dialling || row.waiting.is_empty() || self.timers.at(&peer).is_some()
+        {
+            return;
+        }
+        if row.dial.is_none() {
+            row.dial = self.manager.create_to(KindId::MESSAGES, row.address.clone(), None).ok();
+        }
+        let Some(id) = row.dial else { return };
+        row.since.get_or_insert(now);
+        row.dialling = true;
+        if let Stage::Closing(end) = self.stage {
+            self.timers.set(peer, end);
+        }
+        let (expect, target) = (None, Some(row.address.clone()));
+        self.peers.connects(peer, id);
+        let dialled = self.manager.connect(now, id, target, expect, out);
+        debug_assert!(dialled.is_ok(), "an idle connection with a target: {dialled:?}");
+    }
+
+    // ---- connections ----
+
+    fn connection(&mut self, now: Instant, event: ConnectionEvent, out: &mut Out) {
+        match event {
+            ConnectionEvent::Listening { id, address } => self.listening(id, address, out),
+            ConnectionEvent::ListenFailed { id, error, .. } => self.listen_failed(now, id, error, out),
+            ConnectionEvent::Connected { id, peer, .. } => {
+                if let Some(known) = self.peers.of(id) {
+                    self.session_up(now, known, id, peer, out);
+                }
+            }
+            ConnectionEvent::Accepted { id, peer, .. } => self.accepted(now, id, peer, out),
+            ConnectionEvent::Received { id, pack } => {
+                out.notify(MessengerNotice::Received { on: id, pack });
+            }
+            ConnectionEvent::Acknowledged { id, sequence } => {
+                let ledger =
+                    self.peers.of(id).and_then(|peer| self.peers.get_mut(peer)).map(|row| &mut row.ledger);
+                if let Some(ledger) = ledger {
+                    ledger.settle(sequence, |token, count, bytes| {
+                        out.notify(MessengerNotice::Settled { token, count, bytes });
+                    });
+                }
+            }
+            ConnectionEvent::Undelivered { id, packs } => {
+                if let Some(row) = self.peers.of(id).and_then(|peer| self.peers.get_mut(peer)) {
+                    row.undelivered = packs;
+                }
+            }
+            ConnectionEvent::Disconnected { id, reason, .. } => self.disconnected(now, id, reason, out),
+            ConnectionEvent::Interrupted { id, reason } => {
+                out.notify(MessengerNotice::Interrupted { on: id, reason });
+            }
+            ConnectionEvent::Resumed { id } => out.notify(MessengerNotice::Resumed { on: id }),
+            ConnectionEvent::TurnedAway { from, reason } => {
+                out.notify(MessengerNotice::TurnedAway { from, reason });
+            }
+            ConnectionEvent::AcceptFailing { error, .. } => {
+                out.notify(MessengerNotice::AcceptFailing { error });
+            }
+            // How much may be sent is counted in `Settled`.
+            ConnectionEvent::Writable { .. } => {}
+        }
+    }
+
+    /// A peer has dialled us: it is the one at its listening address, if somebody waits for that.
+    fn accepted(&mut self, now: Instant, id: ConnectionId, info: PeerInfo, out: &mut Out) {
+        if self.stage != Stage::Running || self.peers.len() >= self.config.limits.max_members {
+            _ = self.manager.close(now, id, out);
+            return;
+        }
+        let address = info.address.clone().unwrap_or(Address::Socket(info.socket));
+        let waiting = self
+            .peers
+            .at(&address)
+            .filter(|peer| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here));
+        let peer = match waiting {
+            Some(peer) => peer,
+            // If another instance was known there, the newest is now.
+            None => self.peers.add(address, Backoff::new(self.config.limits.backoff)),
+        };
+        self.peers.connects(peer, id);
+        self.session_up(now, peer, id, info, out);
+    }
+
+    /// A session with a peer has begun: what waited goes first.
+    fn session_up(&mut self, now: Instant, peer: PeerId, id: ConnectionId, info: PeerInfo, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        row.session = Some(id);
+        row.dialling &= row.dial != Some(id);
+        (row.since, row.warned) = (None, false);
+        row.backoff.reset();
+        row.waiting_bytes = 0;
+        let waiting = core::mem::take(&mut row.waiting);
+        self.timers.clear(&peer);
+        self.peers.alias(peer, Address::Socket(info.socket));
+        if let Some(address) = &info.address {
+            self.peers.alias(peer, address.clone());
+        }
+        let at = self.peers.get(peer).map(|row| row.address.clone());
+        let at = info.address.clone().or(at).unwrap_or(Address::Socket(info.socket));
+        out.notify(MessengerNotice::Connected { on: id, at, peer: info });
+        for (token, pack) in waiting {
+            self.send_to(now, peer, token, pack, out);
+        }
+        if let Stage::Closing(end) = self.stage {
+            self.close_peer(now, peer, end.since(now), out);
+        }
+    }
+
+    fn disconnected(&mut self, now: Instant, id: ConnectionId, reason: DisconnectReason, out: &mut Out) {
+        if self.listeners.remove(id) {
+            self.manager.discard(now, id, out);
+            // Somebody else may listen there now.
+            self.forget_here(now, out);
+            return self.finish_shutdown(now, out);
+        }
+        let Some(peer) = self.peers.of(id) else { return };
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        if row.dial == Some(id) {
+            row.dialling = false;
+        }
+        if row.session == Some(id) {
+            row.session = None;
+            let forget = row.dial != Some(id);
+            let packs = core::mem::take(&mut row.undelivered);
+            let ledger = core::mem::take(&mut row.ledger);
+            out.notify(MessengerNotice::Disconnected { on: id, reason: reason.clone(), undelivered: packs });
+            ledger.settle_all(|token, count, bytes| {
+                out.notify(MessengerNotice::Settled { token, count, bytes });
+            });
+            if forget {
+                self.peers.disconnects(id);
+            }
+        } else if row.session.is_none() {
+            self.connect_failed(now, peer, &reason, out);
+        }
+        self.release(now, peer, out);
+    }
+
+    /// A connect has failed: again later, unless no try can do better.
+    fn connect_failed(&mut self, now: Instant, peer: PeerId, reason: &DisconnectReason, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        match reason {
+            DisconnectReason::ConnectedAs(other) => {
+                // It is somebody we know: one peer with two addresses.
+                let Some(known) = self.peers.of(*other).filter(|known| *known != peer) else { return };
+                let moved = self.peers.merge(peer, known);
+                self.timers.clear(&peer);
+                for (token, pack) in moved {
+                    self.send_to(now, known, token, pack, out);
+                }
+            }
+            DisconnectReason::Myself => {
+                row.is_here = true;
+                for (token, pack) in core::mem::take(&mut row.waiting) {
+                    self.send_here(token, pack, out);
+                }
+            }
+            _ => {
+                let end = row.since.map_or(now, |since| since + self.config.limits.session_timeout);
+                let end = if let Stage::Closing(end) = self.stage { end } else { end };
+                let hopeless = matches!(
+                    reason,
+                    DisconnectReason::WrongKey
+                        | DisconnectReason::KindRefused
+                        | DisconnectReason::Version(_)
+                        | DisconnectReason::NotOurProtocol { .. }
+                        | DisconnectReason::Closed
+                );
+                if hopeless || now >= end {
+                    return self.give_up(peer, reason, out);
+                }
+                if !core::mem::replace(&mut row.warned, true) && !row.waiting.is_empty() {
+                    let (to, reason) = (row.address.clone(), reason.clone());
+                    out.notify(MessengerNotice::Retrying { to, reason });
+                }
+                let pause = row.backoff.pause(&mut self.rng);
+                self.timers.set(peer, (now + pause).min(end));
+            }
+        }
+    }
+
+    /// What waits for a peer is not going to be sent.
+    fn give_up(&mut self, peer: PeerId, reason: &DisconnectReason, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        (row.since, row.warned) = (None, false);
+        row.backoff.reset();
+        row.waiting_bytes = 0;
+        let waiting = core::mem::take(&mut row.waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        let mut ledger = Ledger::default();
+        waiting.iter().for_each(|(token, pack)| ledger.push(*token, cost(pack)));
+        let packs = waiting.into_iter().map(|(_, pack)| pack).collect();
+        out.notify(MessengerNotice::Undelivered { to: row.address.clone(), reason: reason.clone(), packs });
+        ledger.settle_all(|token, count, bytes| out.notify(MessengerNotice::Settled { token, count, bytes }));
+    }
+
+    /// Forgets a peer that nothing is owed to and nothing is known of; dials for one that something waits for.
+    fn release(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
+        self.dial(now, peer, out);
+        let idle = |row: &peers::Peer| {
+            row.session.is_none() && !row.dialling && row.waiting.is_empty() && !row.is_here
+        };
+        if self.peers.get(peer).is_some_and(idle) {
+            self.timers.clear(&peer);
+            if let Some(dial) = self.peers.remove(peer) {
+                self.manager.discard(now, dial, out);
+            }
+        }
+        self.finish_shutdown(now, out);
+    }
+
+    fn forget_here(&mut self, now: Instant, out: &mut Out) {
+        for dial in self.peers.forget_here() {
+            self.manager.discard(now, dial, out);
+        }
+    }
+
+    // ---- the end ----
+
+    fn close_peer(&mut self, now: Instant, peer: PeerId, drain: Duration, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        if let Some(session) = row.session {
+            _ = self.manager.close_within(now, session, drain, out);
+        } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
+            self.drop_waiting(now, peer, out);
+        } else if self.timers.at(&peer).is_none() {
+            // Its last tries; at the end what waits is reported.
+            self.timers.set(peer, now + drain);
+        }
+    }
+
+    /// Gives up a peer without a session: what waits is reported.
+    fn drop_waiting(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
+        self.give_up(peer, &DisconnectReason::Closed, out);
+        self.timers.clear(&peer);
+        if let Some(dial) = self.peers.get_mut(peer).and_then(|row| {
+            row.dialling = false;
+            row.dial
+        }) {
+            _ = self.manager.close(now, dial, out);
+        }
+        self.release(now, peer, out);
+    }
+
+    fn shut_down(&mut self, now: Instant, drain: Duration, out: &mut Out) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        self.stage = Stage::Closing(now + drain);
+        self.forget_here(now, out);
+        for id in self.listeners.ids() {
+            _ = self.manager.close(now, id, out);
+        }
+        for peer in self.peers.ids() {
+            self.close_peer(now, peer, drain, out);
+        }
+        self.finish_shutdown(now, out);
+    }
+
+    fn finish_shutdown(&mut self, now: Instant, out: &mut Out) {
+        if matches!(self.stage, Stage::Closing(_)) && self.peers.len() == 0 && self.listeners.is_empty() {
+            self.stage = Stage::Down;
+            self.manager.destroy(now, out);
+            out.notify(MessengerNotice::Down);
+        }
+    }
+
+    fn due(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
+        match self.stage {
+            Stage::Closing(end) if now >= end => self.drop_waiting(now, peer, out),
+            Stage::Running | Stage::Closing(_) | Stage::Down => self.dial(now, peer, out),
+        }
+    }
+}
+
+/// The message is given back, and no longer queued.
+fn reject(token: Token, error: MessengerError, pack: DataPack, out: &mut Out) {
+    let bytes = cost(&pack);
+    out.notify(MessengerNotice::Rejected { token, error, pack: Some(pack) });
+    out.notify(MessengerNotice::Settled { token, count: 1, bytes });
+}
+
+/// What a message counts in queues: its bytes on the wire.
+fn cost(pack: &DataPack) -> usize {
+    DataHeader::WIRE_LEN + pack.data_len()
+}
+
+impl Machine for Messenger {
+    type Command = MessengerCommand;
+    type Notice = MessengerNotice;
+
+    fn handle(&mut self, now: Instant, event: Event<MessengerCommand>, out: &mut Out) {
+        match event {
+            Event::Tick => {
+                self.manager.tick(now, out);
+                let due: Vec<_> = core::iter::from_fn(|| self.timers.pop_due(now)).collect();
+                for peer in due {
+                    self.due(now, peer, out);
+                }
+            }
+            Event::Net(event) => self.manager.handle_net(now, event, out),
+            Event::Command(command) => self.command(now, command, out),
+            // It asks nothing of disks or processes.
+            Event::Disk(_) | Event::Process(_) => {}
+        }
+        while let Some(event) = self.manager.next_event() {
+            self.connection(now, event, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        earliest(self.manager.deadline(), self.timers.next())
+    }
+
+    fn check_invariants(&self) {
+        self.manager.check_invariants();
+        self.peers.check_invariants();
+        for id in self.peers.ids() {
+            let Some(row) = self.peers.get(id) else { continue };
+            // Nothing is ever silently stuck.
+            let moves = row.session.is_some() || row.dialling || self.timers.at(&id).is_some();
+            assert!(moves || (row.is_here && row.waiting.is_empty()), "{:?} waits for nothing", row.address);
+            assert!(
+                row.session.is_none() || row.waiting.is_empty(),
+                "{:?} is connected, and waits",
+                row.address
+            );
+        }
+        if self.stage == Stage::Down {
+            assert!(self.peers.len() == 0 && self.timers.is_empty(), "something outlived the end");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Whom a messenger knows, by address and by connection.
+
+use super::ledger::Ledger;
+use crate::backoff::Backoff;
+use crate::pack::DataPack;
+use crate::{Address, ConnectionId, Instant, Token};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+/// Names a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PeerId(u64);
+
+/// One peer: connected, or waited for.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Where it is dialled.
+    pub(super) address: Address,
+    /// Every address that means it.
+    aliases: Vec<Address>,
+    /// The connection of our own that dials it, if one was ever needed.
+    pub(super) dial: Option<ConnectionId>,
+    pub(super) dialling: bool,
+    /// The connection that has its session.
+    pub(super) session: Option<ConnectionId>,
+    /// What waits for a session, and its bytes.
+    pub(super) waiting: VecDeque<(Token, DataPack)>,
+    pub(super) waiting_bytes: usize,
+    /// What was sent on the session.
+    pub(super) ledger: Ledger,
+    /// What its session had not delivered, on its way to be told.
+    pub(super) undelivered: Vec<DataPack>,
+    pub(super) backoff: Backoff,
+    /// Since when it cannot be reached.
+    pub(super) since: Option<Instant>,
+    /// Whether that was told.
+    pub(super) warned: bool,
+    /// It turned out to be ourselves.
+    pub(super) is_here: bool,
+}
+
+/// All peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    rows: BTreeMap<PeerId, Peer>,
+    by_address: BTreeMap<Address, PeerId>,
+    by_connection: BTreeMap<ConnectionId, PeerId>,
+    last: u64,
+}
+
+impl Peers {
+    /// A peer at an address; if another was known there, the address is this one's from now on.
+    pub(super) fn add(&mut self, address: Address, backoff: Backoff) -> PeerId {
+        self.last += 1;
+        let id = PeerId(self.last);
+        let peer = Peer {
+            address: address.clone(),
+            aliases: Vec::new(),
+            dial: None,
+            dialling: false,
+            session: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            ledger: Ledger::default(),
+            undelivered: Vec::new(),
+            backoff,
+            since: None,
+            warned: false,
+            is_here: false,
+        };
+        self.rows.insert(id, peer);
+        self.alias(id, address);
+        id
+    }
+
+    /// Another address means this peer, too.
+    pub(super) fn alias(&mut self, id: PeerId, address: Address) {
+        let before = self.by_address.insert(address.clone(), id);
+        if before == Some(id) {
+            return;
+        }
+        if let Some(old) = before.and_then(|old| self.rows.get_mut(&old)) {
+            old.aliases.retain(|alias| *alias != address);
+        }
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.aliases.push(address);
+        }
+    }
+
+    /// What this connection tells is about this peer.
+    pub(super) fn connects(&mut self, id: PeerId, connection: ConnectionId) {
+        self.by_connection.insert(connection, id);
+    }
+
+    pub(super) fn at(&self, address: &Address) -> Option<PeerId> {
+        self.by_address.get(address).copied()
+    }
+
+    pub(super) fn of(&self, connection: ConnectionId) -> Option<PeerId> {
+        self.by_connection.get(&connection).copied()
+    }
+
+    pub(super) fn get(&self, id: PeerId) -> Option<&Peer> {
+        self.rows.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.rows.get_mut(&id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<PeerId> {
+        self.rows.keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Two turn out to be one: the first one's addresses mean the second from now on. Answers what waited for the first.
+    pub(super) fn merge(&mut self, from: PeerId, into: PeerId) -> VecDeque<(Token, DataPack)> {
+        let Some(row) = self.rows.get_mut(&from) else { return VecDeque::new() };
+        row.waiting_bytes = 0;
+        let (waiting, aliases) = (core::mem::take(&mut row.waiting), core::mem::take(&mut row.aliases));
+        for address in aliases {
+            self.alias(into, address);
+        }
+        waiting
+    }
+
+    /// This connection tells nothing more.
+    pub(super) fn disconnects(&mut self, connection: ConnectionId) {
+        self.by_connection.remove(&connection);
+    }
+
+    /// Forgets which addresses turned out to be our own; answers the connections that dialled them.
+    pub(super) fn forget_here(&mut self) -> Vec<ConnectionId> {
+        let here = self.rows.iter().filter(|(_, row)| row.is_here && row.session.is_none());
+        let here: Vec<_> = here.map(|(id, _)| *id).collect();
+        here.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Forgets a peer without a session; answers the connection that dialled it.
+    pub(super) fn remove(&mut self, id: PeerId) -> Option<ConnectionId> {
+        let row = self.rows.remove(&id)?;
+        for address in row.aliases {
+            self.by_address.remove(&address);
+        }
+        if let Some(dial) = row.dial {
+            self.by_connection.remove(&dial);
+        }
+        row.dial
+    }
+
+    pub(super) fn check_invariants(&self) {
+        for (address, id) in &self.by_address {
+            let knows = self.rows.get(id).is_some_and(|row| row.aliases.contains(address));
+            assert!(knows, "{address} leads to a peer that does not know it");
+        }
+        for (connection, id) in &self.by_connection {
+            let row = self.rows.get(id);
+            let knows = row.is_some_and(|row| [row.dial, row.session].contains(&Some(*connection)));
+            assert!(knows, "{connection} leads to a peer that does not know it");
+        }
+        for row in self.rows.values() {
+            let bytes: usize = row.waiting.iter().map(|(_, pack)| super::cost(pack)).sum();
+            assert_eq!(bytes, row.waiting_bytes, "bytes that wait for {}", row.address);
+        }
+    }
+}
