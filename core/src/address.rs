@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A place to dial or to listen at. Names are resolved at each dial.
 ///
 /// The variant numbers are pinned by golden vectors; a relay gets the next one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Address {
     /// An IPv4 or IPv6 address and a port.
     Socket(SocketAddr),

@@ -39,6 +39,7 @@ pub mod disk;
 mod driver;
 mod fs;
 mod handle;
+pub mod messages;
 mod names;
 mod net;
 #[cfg(target_os = "linux")]
@@ -55,6 +56,7 @@ mod workers;
 pub use disk::DiskOptions;
 pub use driver::{Driver, Flow, Options};
 pub use handle::{Handle, MAILBOX, SendError};
+pub use messages::Net;
 pub use process::Processes;
 pub use supervisor::Supervisor;
 pub use workdir::WorkDir;

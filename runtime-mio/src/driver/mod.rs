@@ -63,6 +63,9 @@ pub struct Driver<M: Machine> {
     mail: bool,
     queues: Queues<M::Command>,
     actions: Actions<M::Notice>,
+    /// Lend their memory; empty between two uses.
+    done: Vec<Completion>,
+    said: Vec<M::Command>,
 }
 
 /// Events that the machine has not been given yet.
@@ -107,6 +110,8 @@ impl<M: Machine> Driver<M> {
             outbox,
             queues: Queues::default(),
             actions: Actions::new(),
+            done: Vec::new(),
+            said: Vec::new(),
             poll,
         })
     }
@@ -132,26 +137,46 @@ impl<M: Machine> Driver<M> {
         mut on_notice: impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
     ) -> io::Result<()> {
         self.mailbox.run_here();
-        let mut said = Vec::new();
-        let mut done = Vec::new();
         loop {
-            self.wait(&mut done)?;
-            if self.machine.deadline().is_some_and(|deadline| deadline <= clock::now())
-                && self.step(Event::Tick, &mut said, &mut on_notice)? == Flow::Stop
-            {
+            self.wait()?;
+            if self.work(&mut on_notice)? == Flow::Stop {
                 return Ok(());
-            }
-            for _ in 0..EVENTS_A_TURN {
-                let Some(event) = self.next_event()? else { break };
-                if self.step(event, &mut said, &mut on_notice)? == Flow::Stop {
-                    return Ok(());
-                }
             }
         }
     }
 
-    /// Polls, without blocking if there is anything to do already, and sorts what has come into the queues.
-    fn wait(&mut self, done: &mut Vec<Completion>) -> io::Result<()> {
+    /// The second half of a turn: what has come is handled, up to a limit, so that no side waits long.
+    pub(crate) fn work(
+        &mut self,
+        on_notice: &mut impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
+    ) -> io::Result<Flow> {
+        if self.machine.deadline().is_some_and(|deadline| deadline <= clock::now())
+            && self.step(Event::Tick, on_notice)? == Flow::Stop
+        {
+            return Ok(Flow::Stop);
+        }
+        for _ in 0..EVENTS_A_TURN {
+            let Some(event) = self.next_event()? else { break };
+            if self.step(event, on_notice)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// Commands that are handled in the coming half turn, before whatever comes later.
+    pub(crate) fn commands(&mut self) -> &mut VecDeque<M::Command> {
+        &mut self.queues.commands
+    }
+
+    /// What wakes the loop.
+    pub(crate) fn alarm(&self) -> Arc<Alarm> {
+        Arc::clone(&self.alarm)
+    }
+
+    /// The first half of a turn: polls, without blocking if there is anything to do already, and sorts what has come into the
+    /// queues.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
         let now = clock::now();
         let deadline = self.machine.deadline();
         let busy = !self.queues.is_empty()
@@ -168,8 +193,8 @@ impl<M: Machine> Driver<M> {
                 WAKE => {
                     self.alarm.silence();
                     self.mail = true;
-                    self.outbox.take(done);
-                    for completion in done.drain(..) {
+                    self.outbox.take(&mut self.done);
+                    for completion in self.done.drain(..) {
                         match completion {
                             Completion::Net(event) => self.queues.net.push_back(event),
                             Completion::Disk(event) => self.queues.disk.push_back(event),
@@ -221,7 +246,6 @@ impl<M: Machine> Driver<M> {
     fn step(
         &mut self,
         event: Event<M::Command>,
-        said: &mut Vec<M::Command>,
         on_notice: &mut impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
     ) -> io::Result<Flow> {
         let now = clock::now();
@@ -246,10 +270,10 @@ impl<M: Machine> Driver<M> {
                     None => self.queues.process.extend(no_processes(action)),
                 },
                 Action::Notify(notice) => {
-                    if on_notice(notice, said) == Flow::Stop {
+                    if on_notice(notice, &mut self.said) == Flow::Stop {
                         flow = Flow::Stop;
                     }
-                    self.queues.commands.extend(said.drain(..));
+                    self.queues.commands.extend(self.said.drain(..));
                 }
             }
         }

@@ -1,0 +1,151 @@
+//! What waits to be taken by one peer, and those who wait for room.
+
+use super::shared::Shared;
+use super::{IntoPayload, Payload, SendError};
+use crate::alarm::lock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use xxnet_core::pack::{DataHeader, DataPack};
+use xxnet_core::{Address, Token};
+
+/// One address that is sent to.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) token: Token,
+    pub(super) to: Address,
+    /// Wire bytes that were sent and are not settled.
+    queued: AtomicUsize,
+    sent: AtomicU64,
+    settled: AtomicU64,
+    /// Whether somebody waits for room.
+    waited_for: AtomicBool,
+    gate: Mutex<()>,
+    room: Condvar,
+}
+
+impl Account {
+    pub(super) fn new(token: Token, to: Address) -> Self {
+        Self {
+            token,
+            to,
+            queued: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            waited_for: AtomicBool::new(false),
+            gate: Mutex::new(()),
+            room: Condvar::new(),
+        }
+    }
+
+    /// Takes room for a message: always if nothing else is queued.
+    fn reserve(&self, bytes: usize, limit: usize) -> bool {
+        let before = self.queued.fetch_add(bytes, Ordering::AcqRel);
+        if before > 0 && before + bytes > limit {
+            self.queued.fetch_sub(bytes, Ordering::AcqRel);
+            return false;
+        }
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// As [`reserve`](Self::reserve), but waits for room; false if there will be none.
+    fn reserve_waiting(&self, bytes: usize, shared: &Shared) -> bool {
+        let mut gate = lock(&self.gate);
+        loop {
+            if shared.is_closed() {
+                return false;
+            }
+            self.waited_for.store(true, Ordering::SeqCst);
+            if self.reserve(bytes, shared.queue) {
+                // Others may wait, too: each that goes passes the word on.
+                self.room.notify_one();
+                return true;
+            }
+            gate = self.room.wait(gate).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// So many messages are no longer queued.
+    pub(super) fn settle(&self, count: u64, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::AcqRel);
+        self.settled.fetch_add(count, Ordering::Release);
+        if self.waited_for.swap(false, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Whoever waits looks again.
+    pub(super) fn wake(&self) {
+        drop(lock(&self.gate));
+        self.room.notify_all();
+    }
+
+    /// Messages that were sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// Messages that are settled so far.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+}
+
+/// A door to one address.
+#[derive(Clone)]
+pub struct Sender {
+    shared: Arc<Shared>,
+    account: Arc<Account>,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sender({})", self.account.to)
+    }
+}
+
+impl Sender {
+    pub(super) fn new(shared: Arc<Shared>, account: Arc<Account>) -> Self {
+        Self { shared, account }
+    }
+
+    /// Where it sends to.
+    pub fn address(&self) -> &Address {
+        &self.account.to
+    }
+
+    /// As [`Net::send`](super::Net::send).
+    ///
+    /// # Errors
+    /// [`SendError`], but for `Full`.
+    pub fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
+        let (pack, bytes) = self.pack(payload)?;
+        if !self.account.reserve(bytes, self.shared.queue)
+            && !self.account.reserve_waiting(bytes, &self.shared)
+        {
+            return Err(SendError::Closed);
+        }
+        self.shared.send(&self.account, pack)
+    }
+
+    /// As [`Net::try_send`](super::Net::try_send).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn try_send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
+        let (pack, bytes) = self.pack(payload)?;
+        if !self.account.reserve(bytes, self.shared.queue) {
+            return Err(SendError::Full(Payload::of(pack).map_err(SendError::Data)?));
+        }
+        self.shared.send(&self.account, pack)
+    }
+
+    fn pack(&self, payload: impl IntoPayload) -> Result<(DataPack, usize), SendError> {
+        let pack = payload.into_pack()?;
+        let (size, limit) = (pack.data_len(), self.shared.max_data);
+        if size > limit as usize {
+            return Err(SendError::TooLarge { size, limit });
+        }
+        Ok((pack, DataHeader::WIRE_LEN + size))
+    }
+}

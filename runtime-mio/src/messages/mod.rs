@@ -1,0 +1,355 @@
+//! Messages by address, for any program (seed §1): [`Net`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use xxnet_core::{ClusterKey, Dict};
+//! use xxnet_runtime_mio::{Net, messages::NetOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Both ends have the same key; who has not is refused.
+//! let key = || NetOptions::new(ClusterKey([7; 32]));
+//! let (server, client) = (Net::start(key())?, Net::start(key())?);
+//! let address = server.listen("127.0.0.1:0")?;
+//!
+//! client.send(address, &Dict::from([("question", "6 x 7".into())]))?;
+//!
+//! let asked = server.recv()?;
+//! assert_eq!(asked.dict()?.get("question"), Some(&"6 x 7".into()));
+//! // The answer goes over the link that is there: the client listens nowhere.
+//! server.send(asked.from(), &Dict::from([("answer", 42.into())]))?;
+//!
+//! assert_eq!(client.recv()?.dict()?.get("answer"), Some(&42.into()));
+//! // What is not taken when the time is up was not lost silently: it is counted, and told as events.
+//! assert_eq!(client.shutdown(Duration::from_secs(1)), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who does what
+//!
+//! One thread does all input and output. Any thread may listen, send and receive; none of them ever waits for the network.
+//!
+//! - **Sending** puts a message into a queue, and is done. Messages to one address leave in the order in which they were sent,
+//!   many of them together in one system call. A queue holds so many bytes ([`NetOptions::queue`]) of what its peer has not
+//!   taken; then [`send`](Net::send) waits, and [`try_send`](Net::try_send) says [`SendError::Full`]. A peer that takes
+//!   nothing therefore holds back those who send to it, and nobody else.
+//! - **Receiving** takes the next message of any peer, in each peer's order. A message counts as taken, and is acknowledged to
+//!   its sender, when `recv` returns it. A peer may send so many bytes ahead (`Limits::session_window`).
+//! - **Delivery** is exactly once and in order across any number of broken links, while both processes live and no break lasts
+//!   longer than `Limits::session_timeout`. What was sent and not acknowledged when a session ends is told as
+//!   [`NetEvent::Undelivered`]: it may or may not have arrived.
+//! - **Addresses** are where a peer listens, which it tells when it connects, so that an answer takes the link that is there. A
+//!   peer that listens nowhere goes by its socket's address while it is connected. A message to an address of one's own
+//!   does not touch the network.
+//! - **The end**: [`shutdown`](Net::shutdown) waits for acknowledgements, and counts what got none. Dropping the last `Net`
+//!   ends all at once.
+
+mod account;
+mod events;
+mod inbox;
+mod message;
+mod shared;
+mod thread;
+
+pub use account::Sender;
+pub use events::{Events, NetEvent};
+pub use message::{IntoPayload, Message, Payload, ToAddress};
+
+use crate::Driver;
+use shared::{Lifeline, Shared};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use xxnet_core::address::AddressError;
+use xxnet_core::config::LimitsError;
+use xxnet_core::messenger::{Messenger, MessengerError};
+use xxnet_core::pack::ValueError;
+use xxnet_core::{ClusterKey, Config, InstanceId, Limits};
+
+/// How a [`Net`] works.
+#[derive(Clone, Debug)]
+pub struct NetOptions {
+    /// The secret that all who may connect have.
+    pub key: ClusterKey,
+    /// What peers are told as its name, for people.
+    pub name: String,
+    /// Bytes that wait for one peer to take them, at most (32 MiB).
+    pub queue: usize,
+    /// Everything else.
+    pub limits: Limits,
+}
+
+impl NetOptions {
+    /// The defaults.
+    pub fn new(key: ClusterKey) -> Self {
+        let limits = Limits::default();
+        Self { key, name: String::new(), queue: limits.session_queue, limits }
+    }
+}
+
+/// Messages by address. Clones share everything, and may be used from any thread.
+#[derive(Clone)]
+pub struct Net {
+    shared: Arc<Shared>,
+    /// Ends the thread with the last clone.
+    _lifeline: Arc<Lifeline>,
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Net").finish_non_exhaustive()
+    }
+}
+
+impl Net {
+    /// Starts the thread that does all input and output; nothing listens yet.
+    ///
+    /// # Errors
+    /// [`StartError`]: limits that contradict each other, or no descriptors, thread or random bytes to be had.
+    pub fn start(options: NetOptions) -> Result<Self, StartError> {
+        let mut limits = options.limits;
+        // The queue is counted where messages are sent from; the machine behind it never has to refuse one.
+        limits.session_queue = usize::MAX / 4;
+        limits.validate().map_err(StartError::Limits)?;
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).map_err(|error| StartError::Io(io::Error::other(error)))?;
+        let mut instance = [0; 16];
+        instance.copy_from_slice(&random[..16]);
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&random[16..]);
+        let max_data = limits.max_data;
+        let config = Config {
+            instance: InstanceId(instance),
+            name: options.name,
+            key: options.key,
+            seed: u64::from_le_bytes(seed),
+            limits,
+        };
+        let driver =
+            Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
+        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, max_data));
+        thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
+        Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
+    }
+
+    /// Listens on an address, and answers it with the port that was chosen. The first one is what peers are told.
+    ///
+    /// # Errors
+    /// [`ListenError`]. On an address that is listened on already nothing changes, and it is logged (ledger N2).
+    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<SocketAddr, ListenError> {
+        let mut addresses = address.to_socket_addrs().map_err(ListenError::Address)?;
+        let address = addresses.next().ok_or_else(|| ListenError::Address(io::ErrorKind::NotFound.into()))?;
+        let answer = self.shared.listen(address).ok_or(ListenError::Closed)?;
+        answer.recv().unwrap_or(Err(ListenError::Closed))
+    }
+
+    /// Stops listening; who is connected stays so.
+    pub fn unlisten(&self, address: SocketAddr) {
+        self.shared.unlisten(address);
+    }
+
+    /// A door to one address, for whoever sends there often.
+    ///
+    /// # Errors
+    /// [`SendError::Address`].
+    pub fn to(&self, to: impl ToAddress) -> Result<Sender, SendError> {
+        let account = self.shared.account(to.to_address().map_err(SendError::Address)?);
+        Ok(Sender::new(Arc::clone(&self.shared), account))
+    }
+
+    /// Sends a message, behind all that was sent to that address before. Waits while the queue to that peer is full.
+    ///
+    /// # Errors
+    /// [`SendError`], but for `Full`.
+    pub fn send(&self, to: impl ToAddress, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.to(to)?.send(payload)
+    }
+
+    /// As [`send`](Self::send), but never waits.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn try_send(&self, to: impl ToAddress, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.to(to)?.try_send(payload)
+    }
+
+    /// The next message; waits for one.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`] once it is shut down and every message that came was taken.
+    pub fn recv(&self) -> Result<Message, RecvError> {
+        self.shared.inbox.recv(None, &self.shared)
+    }
+
+    /// The next message; waits for one, but not longer than that.
+    ///
+    /// # Errors
+    /// [`RecvError`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
+        self.shared.inbox.recv(Some(Instant::now() + timeout), &self.shared)
+    }
+
+    /// The next message, if one is there.
+    ///
+    /// # Errors
+    /// [`RecvError`]; `Timeout`: none is.
+    pub fn try_recv(&self) -> Result<Message, RecvError> {
+        self.shared.inbox.try_recv(&self.shared)
+    }
+
+    /// Every message, until it is shut down.
+    pub fn iter(&self) -> impl Iterator<Item = Message> + '_ {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+
+    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses nothing but
+    /// the oldest of the others.
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(&self.shared))
+    }
+
+    /// Waits until everything that was sent before was acknowledged or reported as undelivered.
+    ///
+    /// # Errors
+    /// How many messages are still on their way when the time is up.
+    pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.shared.flush(Instant::now() + timeout)
+    }
+
+    /// Ends everything: what was sent is acknowledged within `drain`, or told as undelivered. Answers how many messages
+    /// were not delivered since the start; the events still tell which. A second time is harmless.
+    pub fn shutdown(&self, drain: Duration) -> u64 {
+        self.shared.shut_down(drain);
+        self.shared.wait_until_down();
+        self.shared.undelivered()
+    }
+}
+
+/// Why a [`Net`] did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Two limits contradict each other.
+    Limits(LimitsError),
+    /// The system's word.
+    Io(io::Error),
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug)]
+pub enum ListenError {
+    /// It is no address, or its name cannot be resolved.
+    Address(io::Error),
+    /// This `Net` listens there already; that listener is unharmed.
+    AlreadyListening(SocketAddr),
+    /// The system refuses.
+    System(SocketAddr, xxnet_core::net::NetError),
+    /// It is shut down.
+    Closed,
+}
+
+/// Why a message was not taken.
+#[derive(Debug)]
+pub enum SendError {
+    /// Not an address.
+    Address(AddressError),
+    /// The data cannot be written as a dict.
+    Data(ValueError),
+    /// Larger than a message may be.
+    TooLarge {
+        /// Bytes of data.
+        size: usize,
+        /// Bytes at most.
+        limit: u32,
+    },
+    /// The queue to this peer is full: it has not taken what was sent before.
+    Full(Payload),
+    /// It is shut down.
+    Closed,
+}
+
+/// Why there is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvError {
+    /// None has come in time.
+    Timeout,
+    /// It is shut down, and no more will come.
+    Closed,
+}
+
+/// So many messages are still on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushError {
+    /// How many.
+    pub outstanding: u64,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limits(error) => fmt::Display::fmt(error, f),
+            Self::Io(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => write!(f, "not an address to listen on: {error}"),
+            Self::AlreadyListening(address) => write!(f, "{address} is listened on already"),
+            Self::System(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Closed => f.write_str("it is shut down"),
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => fmt::Display::fmt(error, f),
+            Self::Data(error) => fmt::Display::fmt(error, f),
+            Self::TooLarge { size, limit } => {
+                write!(f, "{size} bytes in one message, at most {limit} may be")
+            }
+            Self::Full(_) => f.write_str("the queue is full: the peer has not taken what was sent before"),
+            Self::Closed => f.write_str("it is shut down"),
+        }
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no message has come in time",
+            Self::Closed => "it is shut down",
+        })
+    }
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages are still on their way", self.outstanding)
+    }
+}
+
+impl std::error::Error for StartError {}
+impl std::error::Error for ListenError {}
+impl std::error::Error for SendError {}
+impl std::error::Error for RecvError {}
+impl std::error::Error for FlushError {}
+
+/// Tells a caller why the machine did not listen.
+fn listen_error(address: SocketAddr, error: MessengerError) -> ListenError {
+    match error {
+        MessengerError::Connection(xxnet_core::connection::ConnectionError::AlreadyListening(held)) => {
+            ListenError::AlreadyListening(held)
+        }
+        MessengerError::Closed => ListenError::Closed,
+        other => ListenError::Address(io::Error::other(format!("{address}: {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! The threaded handle on real sockets, both ends in one process.
+
+use super::*;
+use std::collections::BTreeMap;
+use std::thread;
+use xxnet_core::Dict;
+
+const WAIT: Duration = Duration::from_secs(30);
+
+fn net() -> Net {
+    net_with(|_| {})
+}
+
+fn net_with(change: impl FnOnce(&mut NetOptions)) -> Net {
+    let mut options = NetOptions::new(ClusterKey([3; 32]));
+    change(&mut options);
+    Net::start(options).unwrap()
+}
+
+fn number(n: u64) -> Vec<u8> {
+    n.to_le_bytes().to_vec()
+}
+
+fn read(message: &Message) -> u64 {
+    u64::from_le_bytes(message.bytes()[..8].try_into().unwrap())
+}
+
+fn event(net: &Net, wanted: impl Fn(&NetEvent) -> bool) -> NetEvent {
+    let until = Instant::now() + WAIT;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let event = net.events().next_timeout(left).expect("the event that is waited for");
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn n1_without_a_connection_it_is_dialled_and_what_was_sent_goes_in_order() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    for n in 0..1000 {
+        client.send(to, number(n)).unwrap();
+    }
+    for n in 0..1000 {
+        assert_eq!(read(&server.recv_timeout(WAIT).unwrap()), n);
+    }
+    client.flush(WAIT).unwrap();
+    assert_eq!(client.shutdown(WAIT), 0);
+}
+
+#[test]
+fn n1_an_answer_goes_over_the_link_that_is_there() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    client.send(to, b"ask".as_slice()).unwrap();
+    let asked = server.recv_timeout(WAIT).unwrap();
+    // The client listens nowhere: there is no other way to it.
+    server.send(asked.from(), b"answer".as_slice()).unwrap();
+    let answer = client.recv_timeout(WAIT).unwrap();
+    assert_eq!((&answer.bytes()[..], answer.from()), (&b"answer"[..], &to.into()));
+}
+
+#[test]
+fn n1_peers_that_listen_are_known_by_where_they_listen() {
+    let (one, two) = (net(), net());
+    let (at_one, at_two) = (one.listen("127.0.0.1:0").unwrap(), two.listen("127.0.0.1:0").unwrap());
+    one.send(at_two, b"there".as_slice()).unwrap();
+    let came = two.recv_timeout(WAIT).unwrap();
+    assert_eq!(came.from(), &at_one.into());
+    two.send(at_one, b"back".as_slice()).unwrap();
+    assert_eq!(one.recv_timeout(WAIT).unwrap().from(), &at_two.into());
+    // One session each way: nobody was dialled back.
+    let connects = |net: &Net| {
+        std::iter::from_fn(|| net.events().try_next().ok())
+            .filter(|event| matches!(event, NetEvent::Connected { .. }))
+            .count()
+    };
+    assert_eq!((connects(&one), connects(&two)), (1, 1));
+}
+
+#[test]
+fn n2_listening_twice_is_an_error_and_the_first_is_unharmed() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    assert!(matches!(server.listen(to), Err(ListenError::AlreadyListening(held)) if held == to));
+    assert!(matches!(client.listen(to), Err(ListenError::System(at, _)) if at == to));
+    client.send(to, b"still there".as_slice()).unwrap();
+    server.recv_timeout(WAIT).unwrap();
+    server.unlisten(to);
+    // The address is free as soon as the system has closed it.
+    let until = Instant::now() + WAIT;
+    while client.listen(to).is_err() {
+        assert!(Instant::now() < until, "never free again");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn n7_many_threads_on_one_connection_and_nothing_is_lost_or_mixed() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 2_000;
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let senders: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let sender = client.to(to).unwrap();
+            thread::spawn(move || {
+                for n in 0..EACH {
+                    let dict = Dict::from([("thread", (thread as i64).into()), ("n", (n as i64).into())]);
+                    sender.send(&dict).unwrap();
+                }
+            })
+        })
+        .collect();
+    let receivers: Vec<_> = (0..2)
+        .map(|_| {
+            let server = server.clone();
+            thread::spawn(move || {
+                let mut mine = Vec::new();
+                while let Ok(message) = server.recv() {
+                    let dict = message.dict().unwrap();
+                    let field = |name| dict.get(name).unwrap().as_int().unwrap();
+                    mine.push((field("thread"), field("n")));
+                }
+                mine
+            })
+        })
+        .collect();
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    client.flush(WAIT).unwrap();
+    server.shutdown(WAIT);
+    let mut seen: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for receiver in receivers {
+        let mut last: BTreeMap<i64, i64> = BTreeMap::new();
+        for (thread, n) in receiver.join().unwrap() {
+            // What one receiver takes of one sender is in order.
+            assert!(last.insert(thread, n).is_none_or(|before| before < n));
+            seen.entry(thread).or_default().push(n);
+        }
+    }
+    for mut numbers in seen.into_values() {
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..EACH as i64));
+    }
+}
+
+#[test]
+fn n7_a_full_queue_is_an_error_or_a_wait_as_the_caller_chose() {
+    let client = net_with(|options| options.queue = 10_000);
+    let server = net_with(|options| options.limits.session_window = 2_000);
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let sender = client.to(to).unwrap();
+    let mut sent = 0;
+    let full = loop {
+        match sender.try_send(vec![7; 966]) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, SendError::Full(Payload::Raw(bytes)) if bytes.len() == 966));
+    assert_eq!(sent, 10, "what the queue holds");
+    let waits = thread::spawn(move || (0..20).for_each(|_| sender.send(vec![7; 966]).unwrap()));
+    for _ in 0..30 {
+        assert_eq!(server.recv_timeout(WAIT).unwrap().bytes().len(), 966);
+    }
+    waits.join().unwrap();
+    client.flush(WAIT).unwrap();
+}
+
+#[test]
+fn n8_a_peer_that_takes_nothing_holds_back_nobody_else() {
+    let client = net_with(|options| options.queue = 100_000);
+    let (lazy, busy) = (net_with(|options| options.limits.session_window = 2_000), net());
+    let (to_lazy, to_busy) = (lazy.listen("127.0.0.1:0").unwrap(), busy.listen("127.0.0.1:0").unwrap());
+    while client.try_send(to_lazy, vec![0; 1000]).is_ok() {}
+    for n in 0..500 {
+        client.send(to_busy, number(n)).unwrap();
+    }
+    for n in 0..500 {
+        assert_eq!(read(&busy.recv_timeout(WAIT).unwrap()), n);
+    }
+    assert!(client.try_send(to_lazy, vec![0; 1000]).is_err(), "and still nothing was taken there");
+    assert!(client.shutdown(Duration::from_millis(10)) > 90, "what it never took is counted");
+}
+
+#[test]
+fn n10_to_oneself_to_an_address_that_refuses_and_to_something_else() {
+    let net = net_with(|options| {
+        options.limits.session_timeout = Duration::from_millis(300);
+        options.limits.connect = Duration::from_millis(200);
+    });
+    let own = net.listen("127.0.0.1:0").unwrap();
+    net.send(own, b"to myself".as_slice()).unwrap();
+    assert_eq!(&net.recv_timeout(WAIT).unwrap().bytes()[..], b"to myself");
+    net.flush(WAIT).unwrap();
+    // By a name that is not known to be ours: the handshake finds out.
+    let wild = net.listen("0.0.0.0:0").unwrap();
+    net.send(format!("localhost:{}", wild.port()), b"here too".as_slice()).unwrap();
+    assert_eq!(&net.recv_timeout(WAIT).unwrap().bytes()[..], b"here too");
+    // Nobody listens there: tried again until time is up, then reported.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    net.send(free, b"lost".as_slice()).unwrap();
+    let told = event(&net, |event| matches!(event, NetEvent::Retrying { .. }));
+    assert!(matches!(told, NetEvent::Retrying { to, .. } if to == free.into()));
+    let told = event(&net, |event| matches!(event, NetEvent::Undelivered { .. }));
+    let NetEvent::Undelivered { to, messages, .. } = told else { unreachable!() };
+    assert_eq!((to, messages), (free.into(), vec![Payload::Raw(b"lost".as_slice().into())]));
+    net.flush(WAIT).unwrap();
+}
+
+#[test]
+fn n10_what_answers_speaks_http() {
+    use std::io::{Read, Write};
+    let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = http.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in http.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 100]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let net = net();
+    net.send(at, b"?".as_slice()).unwrap();
+    let told = event(&net, |event| matches!(event, NetEvent::Undelivered { .. }));
+    let NetEvent::Undelivered { reason, .. } = told else { unreachable!() };
+    assert_eq!(reason.to_string(), "what answers there speaks HTTP, not xxnet");
+}
+
+#[test]
+fn n14_shutdown_delivers_what_was_accepted_and_a_second_is_harmless() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let taken = server.clone();
+    let taker = thread::spawn(move || taken.iter().map(|message| read(&message)).collect::<Vec<_>>());
+    for n in 0..5_000 {
+        client.send(to, number(n)).unwrap();
+    }
+    assert_eq!(client.shutdown(WAIT), 0);
+    assert_eq!(client.shutdown(WAIT), 0);
+    assert!(matches!(client.send(to, number(0)), Err(SendError::Closed)));
+    assert_eq!(client.recv().unwrap_err(), RecvError::Closed);
+    server.shutdown(WAIT);
+    assert!(taker.join().unwrap().into_iter().eq(0..5_000));
+}
+
+#[test]
+fn n14_what_cannot_be_delivered_within_the_drain_is_reported() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    client.send(to, number(1)).unwrap();
+    client.send(to, number(2)).unwrap();
+    assert_eq!(read(&server.recv_timeout(WAIT).unwrap()), 1);
+    // The second one is never taken.
+    assert_eq!(client.shutdown(Duration::from_millis(200)), 1);
+    let told = event(&client, |event| matches!(event, NetEvent::Undelivered { .. }));
+    let NetEvent::Undelivered { messages, .. } = told else { unreachable!() };
+    assert_eq!(messages, [Payload::Raw(number(2).into())]);
+}
+
+#[test]
+fn two_that_only_echo_under_full_buffers_go_on() {
+    let small = || {
+        net_with(|options| {
+            options.queue = 20_000;
+            options.limits.session_window = 4_000;
+        })
+    };
+    let (one, two) = (small(), small());
+    let to = two.listen("127.0.0.1:0").unwrap();
+    for n in 0..12 {
+        one.send(to, [number(n), vec![0; 1000]].concat()).unwrap();
+    }
+    let echo = two.clone();
+    let echoing = thread::spawn(move || {
+        while let Ok(message) = echo.recv() {
+            if echo.send(message.from(), message.bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    for n in 0..2_000 {
+        let message = one.recv_timeout(WAIT).unwrap();
+        assert_eq!(read(&message), n % 12);
+        one.send(message.from(), message.bytes()).unwrap();
+    }
+    two.shutdown(Duration::ZERO);
+    echoing.join().unwrap();
+}
