@@ -276,7 +276,7 @@ impl Link {
 
     /// Queues a pack; it leaves at once if nothing is under way. False, and nothing is queued, if the outbox is full.
     pub(crate) fn send<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) -> bool {
-        let fits = self.outbox.push(pack, io.limits);
+        let fits = self.outbox.push(&pack, io.limits);
         self.flush(io);
         fits
     }
@@ -340,15 +340,9 @@ impl Link {
         self.over = None;
     }
 
-    /// Queues what `next` gives until the outbox is at its high-water mark; all of it leaves together.
-    pub(crate) fn fill<N>(&mut self, mut next: impl FnMut() -> Option<DataPack>, io: &mut Io<'_, N>) {
-        while self.is_writable(io.limits)
-            && let Some(pack) = next()
-        {
-            let fits = self.outbox.push(pack, io.limits);
-            debug_assert!(fits, "the high-water mark and one pack are within the limit");
-        }
-        self.flush(io);
+    /// Queues a session's message; it leaves with the next [`flush`](Self::flush), all together.
+    pub(crate) fn queue_message(&mut self, pack: &DataPack, acknowledgement: u64, limits: &Limits) {
+        self.outbox.push_message(pack, acknowledgement, limits);
     }
 
     /// Has the peer told how many of its messages were taken.
@@ -429,12 +423,12 @@ impl Link {
 
     /// Queues one of the link's own small packs; these are too few to need a limit.
     fn say<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) {
-        self.outbox.push_own(pack);
+        self.outbox.push_own(&pack);
         self.flush(io);
     }
 
     /// Sends what waits; a closing link with nothing left goes on with its end.
-    fn flush<N>(&mut self, io: &mut Io<'_, N>) {
+    pub(crate) fn flush<N>(&mut self, io: &mut Io<'_, N>) {
         if let Some(buffers) = self.outbox.take() {
             self.sent = io.now;
             io.actions.net(NetAction::Send { link: self.id, buffers });
@@ -446,7 +440,7 @@ impl Link {
 
     /// Begins an orderly end whose last words are `last`.
     fn wind_up<N>(&mut self, last: DataPack, io: &mut Io<'_, N>) {
-        self.outbox.push_own(last);
+        self.outbox.push_own(&last);
         self.state = State::Flushing;
         self.since = io.now;
         self.paused = false;

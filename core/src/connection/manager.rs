@@ -200,42 +200,54 @@ impl ConnectionManager {
         pack: DataPack,
         actions: &mut Actions<N>,
     ) -> Result<u64, ConnectionError> {
+        self.may_send(id, &pack)?;
+        let Some(connection) = self.connections.get(&id) else { return Ok(0) };
+        let State::Connected { link, .. } = connection.state else {
+            let sequence = self.queue(id, pack);
+            self.flush(now, id, actions);
+            return Ok(sequence);
+        };
+        let mut fits = true;
+        self.touch(now, link, actions, |link, io| {
+            fits = link.send(pack, io);
+            if !fits {
+                link.cut(DisconnectReason::SlowPeer, io);
+            }
+        });
+        if fits { Ok(0) } else { Err(ConnectionError::OutboxFull) }
+    }
+
+    /// Queues a message of a session that [`may_send`](Self::may_send) let through; [`flush`](Self::flush) lets it leave.
+    pub(crate) fn queue(&mut self, id: ConnectionId, pack: DataPack) -> u64 {
+        let high = self.config.limits.high_water;
+        self.session_mut(id).map_or(0, |session| session.out.push(pack, high))
+    }
+
+    /// Whether [`send`](Self::send) would take this pack now.
+    ///
+    /// # Errors
+    /// As `send`, but for `OutboxFull`.
+    pub fn may_send(&self, id: ConnectionId, pack: &DataPack) -> Result<(), ConnectionError> {
         self.alive()?;
-        let connection = self.connections.get_mut(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
         permit(connection.state(), Operation::Send)?;
         if pack.pack_type < PackType::DICT {
             return Err(ConnectionError::ReservedPackType(pack.pack_type));
         }
-        let (size, limits) = (pack.data_len(), &self.config.limits);
-        match &mut connection.state {
-            State::Connected { max_data: limit, .. } if size > *limit as usize => {
-                Err(ConnectionError::TooLarge { size, limit: *limit })
+        let size = pack.data_len();
+        let limit = match &connection.state {
+            State::Connected { max_data, .. } => *max_data,
+            State::Session(session) if !session.out.has_room(pack, self.config.limits.session_queue) => {
+                return Err(ConnectionError::QueueFull);
             }
-            State::Connected { link, .. } => {
-                let (link, mut fits) = (*link, true);
-                self.touch(now, link, actions, |link, io| {
-                    fits = link.send(pack, io);
-                    if !fits {
-                        link.cut(DisconnectReason::SlowPeer, io);
-                    }
-                });
-                if fits { Ok(0) } else { Err(ConnectionError::OutboxFull) }
-            }
-            State::Session(session) if size > session.max_data as usize => {
-                Err(ConnectionError::TooLarge { size, limit: session.max_data })
-            }
-            State::Session(session) => {
-                let queued = session.out.push(pack, limits.session_queue, limits.high_water);
-                let sequence = queued.ok_or(ConnectionError::QueueFull)?;
-                self.flush(now, id, actions);
-                Ok(sequence)
-            }
+            State::Session(session) => session.max_data,
             State::Idle
             | State::Connecting
             | State::Listening { .. }
             | State::Closing { .. }
-            | State::Unlistening { .. } => Err(ConnectionError::WrongState(connection.state())),
-        }
+            | State::Unlistening { .. } => return Err(ConnectionError::WrongState(connection.state())),
+        };
+        if size > limit as usize { Err(ConnectionError::TooLarge { size, limit }) } else { Ok(()) }
     }
 
     /// The application has taken every message of a session up to this sequence: that, and not that they have come, is what

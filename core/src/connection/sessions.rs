@@ -185,7 +185,7 @@ impl ConnectionManager {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut session = Session::new(key, peer, max_data, theirs, rule, me, limits);
         if let Some(first) = connection.first.clone() {
-            session.out.push(first, limits.session_queue, limits.high_water);
+            session.out.push(first, limits.high_water);
         }
         connection.state = State::Session(Box::new(session));
     }
@@ -339,13 +339,18 @@ impl ConnectionManager {
     }
 
     /// Moves messages to the link that they are sent on, as many as it and the peer take (PROTOCOL B 9).
-    pub(super) fn flush<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
+    pub(crate) fn flush<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
         let Some(session) = self.connections.get_mut(&id).and_then(Connection::session_mut) else { return };
         let Some(on) = session.sends_on() else { return };
         let Some(entry) = self.links.get_mut(&on) else { return };
         let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
         let mut io = crate::link::Io { now, me, key, limits, actions };
-        entry.link.fill(|| session.next_pack(on), &mut io);
+        while entry.link.is_writable(limits)
+            && let Some((pack, acknowledgement)) = session.next_message(on)
+        {
+            entry.link.queue_message(pack, acknowledgement, limits);
+        }
+        entry.link.flush(&mut io);
         self.settle(on);
     }
 

@@ -2,23 +2,23 @@
 
 use crate::config::Limits;
 use crate::pack::{DataHeader, DataPack, Encoder, PackType};
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Packs in order, and how many bytes of them are not yet taken by the system.
+/// Bytes in order, and how many of them are not yet taken by the system.
+///
+/// A pack is encoded when it is queued: a small one leaves nothing behind but its bytes beside its neighbours', a large one
+/// is shared and not copied.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    queue: VecDeque<DataPack>,
-    /// Bytes of the queue.
-    waiting: usize,
+    waiting: Encoder,
     /// Bytes of the send under way; 0 if there is none.
     under_way: usize,
     /// Whether it has risen to the high-water mark and not fallen below since.
     high: bool,
-    /// Whether the queue holds an answer to a ping: one answers them all.
+    /// Whether an answer to a ping waits: one answers them all.
     pong: bool,
-    /// The acknowledgement that goes behind the queue; the newest is worth all before it.
+    /// The acknowledgement that goes behind all that waits; the newest is worth all before it.
     ack: Option<u64>,
     /// The word about which link counts that goes before it; likewise.
     choice: Option<DataPack>,
@@ -26,8 +26,8 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Queues a pack; false if the outbox would be over its limit.
-    pub(super) fn push(&mut self, pack: DataPack, limits: &Limits) -> bool {
-        if self.bytes() + wire_len(&pack) > limits.max_outbox {
+    pub(super) fn push(&mut self, pack: &DataPack, limits: &Limits) -> bool {
+        if self.bytes() + wire_len(pack) > limits.max_outbox {
             return false;
         }
         self.push_own(pack);
@@ -35,14 +35,25 @@ impl Outbox {
         true
     }
 
+    /// Queues a session's message, with the acknowledgement that goes along.
+    pub(super) fn push_message(&mut self, pack: &DataPack, acknowledgement: u64, limits: &Limits) {
+        self.encode(pack, acknowledgement);
+        self.high |= self.bytes() >= limits.high_water;
+    }
+
     /// Queues one of the link's own packs, limit or not.
-    pub(super) fn push_own(&mut self, pack: DataPack) {
-        self.waiting += wire_len(&pack);
-        self.queue.push_back(pack);
+    pub(super) fn push_own(&mut self, pack: &DataPack) {
+        self.encode(pack, pack.acknowledgement);
+    }
+
+    fn encode(&mut self, pack: &DataPack, acknowledgement: u64) {
+        // Fails above 4 GiB alone; no peer takes that much, so no such pack is queued.
+        let pushed = self.waiting.push_with(pack, acknowledgement);
+        debug_assert!(pushed.is_ok());
     }
 
     /// Queues the answer to a ping, unless one waits already: a peer that pings and never reads costs nothing.
-    pub(super) fn push_pong(&mut self, pack: DataPack) -> bool {
+    pub(super) fn push_pong(&mut self, pack: &DataPack) -> bool {
         let first = !core::mem::replace(&mut self.pong, true);
         if first {
             self.push_own(pack);
@@ -53,47 +64,37 @@ impl Outbox {
     /// Has this acknowledged behind all that waits, in place of what was to be acknowledged: a peer that never reads costs
     /// nothing.
     pub(super) fn set_ack(&mut self, taken: u64) {
-        if self.ack.replace(taken).is_none() {
-            self.waiting += DataHeader::WIRE_LEN;
-        }
+        self.ack = Some(taken);
     }
 
     /// Has this said behind all that waits, in place of what was to be said before about which link counts.
     pub(super) fn set_choice(&mut self, pack: DataPack) {
-        self.waiting += wire_len(&pack);
-        if let Some(old) = self.choice.replace(pack) {
-            self.waiting -= wire_len(&old);
-        }
+        self.choice = Some(pack);
     }
 
     /// Forgets what waits; what is under way cannot be taken back.
     pub(super) fn drop_waiting(&mut self) {
-        self.queue.clear();
-        (self.ack, self.choice) = (None, None);
-        self.waiting = 0;
+        self.waiting = Encoder::new();
+        (self.ack, self.choice, self.pong) = (None, None, false);
     }
 
     /// All that waits as the buffers of one send, unless one is under way or nothing waits.
     pub(super) fn take(&mut self) -> Option<Vec<Bytes>> {
-        if self.under_way() || self.waiting == 0 {
+        if self.under_way() {
             return None;
         }
-        let mut encoder = Encoder::new();
-        let ack = self.ack.take().map(|taken| {
-            let mut pack = DataPack::new(PackType::ACK, Bytes::new());
-            pack.acknowledgement = taken;
-            pack
-        });
-        for pack in self.queue.drain(..).chain(self.choice.take()).chain(ack) {
-            // Fails above 4 GiB alone; no peer takes that much, so no such pack was queued.
-            let pushed = encoder.push(&pack);
-            debug_assert!(pushed.is_ok());
+        if let Some(word) = self.choice.take() {
+            self.push_own(&word);
         }
-        self.queue.shrink_to(16);
-        self.waiting = 0;
+        if let Some(taken) = self.ack.take() {
+            self.encode(&DataPack::new(PackType::ACK, Bytes::new()), taken);
+        }
+        if self.waiting.is_empty() {
+            return None;
+        }
         self.pong = false;
-        self.under_way = encoder.len();
-        Some(encoder.take())
+        self.under_way = self.waiting.len();
+        Some(self.waiting.take())
     }
 
     /// The send under way is complete; false if there was none.
@@ -110,7 +111,7 @@ impl Outbox {
 
     /// Bytes that the system has not taken yet.
     pub(super) fn bytes(&self) -> usize {
-        self.waiting + self.under_way
+        self.waiting.len() + self.under_way
     }
 
     /// Whether a send is under way.
@@ -120,13 +121,11 @@ impl Outbox {
 
     /// Whether nothing waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes() == 0
+        self.bytes() == 0 && self.ack.is_none() && self.choice.is_none()
     }
 
-    /// Panics if the counts do not fit the queue.
+    /// Panics if it is over its limit.
     pub(super) fn check_invariants(&self, limits: &Limits) {
-        let own = self.ack.map_or(0, |_| DataHeader::WIRE_LEN) + self.choice.as_ref().map_or(0, wire_len);
-        assert_eq!(self.waiting, self.queue.iter().map(wire_len).sum::<usize>() + own, "bytes of an outbox");
         // The link's own packs are few and small.
         assert!(self.bytes() <= limits.max_outbox + 4096, "an outbox over its limit");
     }

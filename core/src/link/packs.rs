@@ -55,7 +55,7 @@ impl Link {
                 self.cut(DisconnectReason::ClosedByPeer, io);
             }
             Reading::Ping => {
-                if self.outbox.push_pong(DataPack::new(PackType::PONG, Bytes::new())) {
+                if self.outbox.push_pong(&DataPack::new(PackType::PONG, Bytes::new())) {
                     self.flush(io);
                 }
             }

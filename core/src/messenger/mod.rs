@@ -161,13 +161,25 @@ impl Messenger {
             }
             None => self.peers.add(to.clone(), Backoff::new(self.config.limits.backoff)),
         };
-        for pack in packs {
-            self.send_to(now, peer, token, pack, out);
-        }
+        self.send_all(now, peer, packs.into_iter().map(|pack| (token, pack)), out);
         self.dial(now, peer, out);
     }
 
-    fn send_to(&mut self, now: Instant, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
+    /// Queues all, then lets them leave together.
+    fn send_all(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        packs: impl IntoIterator<Item = (Token, DataPack)>,
+        out: &mut Out,
+    ) {
+        packs.into_iter().for_each(|(token, pack)| self.send_to(peer, token, pack, out));
+        if let Some(session) = self.peers.get(peer).and_then(|row| row.session) {
+            self.manager.flush(now, session, out);
+        }
+    }
+
+    fn send_to(&mut self, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
         let limits = &self.config.limits;
         if !matches!(pack.pack_type, PackType::DICT | PackType::RAW) {
             let error = MessengerError::Connection(ConnectionError::ReservedPackType(pack.pack_type));
@@ -191,9 +203,11 @@ impl Messenger {
             row.waiting.push_back((token, pack));
             return;
         };
-        // Kept until it is queued, so that it can be given back: a clone shares the bytes.
-        match self.manager.send(now, session, pack.clone(), out) {
-            Ok(_) => row.ledger.push(token, bytes),
+        match self.manager.may_send(session, &pack) {
+            Ok(()) => {
+                self.manager.queue(session, pack);
+                row.ledger.push(token, bytes);
+            }
             Err(error) => reject(token, MessengerError::Connection(error), pack, out),
         }
     }
@@ -314,9 +328,7 @@ impl Messenger {
         let at = self.peers.get(peer).map(|row| row.address.clone());
         let at = info.address.clone().or(at).unwrap_or(Address::Socket(info.socket));
         out.notify(MessengerNotice::Connected { on: id, at, peer: info });
-        for (token, pack) in waiting {
-            self.send_to(now, peer, token, pack, out);
-        }
+        self.send_all(now, peer, waiting, out);
         if let Stage::Closing(end) = self.stage {
             self.close_peer(now, peer, end.since(now), out);
         }
@@ -361,9 +373,7 @@ impl Messenger {
                 let Some(known) = self.peers.of(*other).filter(|known| *known != peer) else { return };
                 let moved = self.peers.merge(peer, known);
                 self.timers.clear(&peer);
-                for (token, pack) in moved {
-                    self.send_to(now, known, token, pack, out);
-                }
+                self.send_all(now, known, moved, out);
             }
             DisconnectReason::Myself => {
                 row.is_here = true;

@@ -3,7 +3,8 @@
 use super::header::{SIZE_FIELD, header_crc};
 use super::rope::Rope;
 use super::{DataHeader, DataPack};
-use bytes::Bytes;
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes};
 use core::fmt;
 use crc32fast::Hasher;
 
@@ -160,6 +161,11 @@ impl Decoder {
 
     /// Goes from stage to stage while there are bytes for it.
     fn step(&mut self) -> Result<Option<DataPack>, DecodeError> {
+        if let Stage::Size = self.stage
+            && let Some(pack) = self.whole()?
+        {
+            return Ok(Some(pack));
+        }
         loop {
             let next = match &self.stage {
                 Stage::Size => self.read_size()?,
@@ -190,6 +196,37 @@ impl Decoder {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// The next pack if all of it lies in one piece, has this version's header and no bulk, as most messages do: what the
+    /// stages below would answer, in one look.
+    fn whole(&mut self) -> Result<Option<DataPack>, DecodeError> {
+        let front = self.received.front();
+        let Some(known) = front.first_chunk::<{ DataHeader::WIRE_LEN }>() else { return Ok(None) };
+        if known[..SIZE_FIELD] != DataHeader::SIZE.to_le_bytes() {
+            return Ok(None);
+        }
+        let header = DataHeader::from_bytes(known);
+        header.check(self.max_data)?;
+        let end = DataHeader::WIRE_LEN + to_usize(header.data_size);
+        let Some(data) = front.get(DataHeader::WIRE_LEN..end) else { return Ok(None) };
+        if header.checked_size != header.data_size {
+            return Ok(None);
+        }
+        let mut crc = header_crc(known);
+        crc.update(data);
+        if crc.finalize() != header.checksum {
+            return Err(DecodeError::Checksum);
+        }
+        let mut head = self.received.take_front(end);
+        head.advance(DataHeader::WIRE_LEN);
+        Ok(Some(DataPack {
+            pack_type: header.pack_type,
+            sequence: header.sequence,
+            acknowledgement: header.acknowledgement,
+            head,
+            bulk: Vec::new(),
+        }))
     }
 
     fn read_size(&self) -> Result<Option<Stage>, DecodeError> {
@@ -246,7 +283,6 @@ mod tests {
     use super::*;
     use crate::pack::{PackType, encode_into};
     use bytes::BytesMut;
-    use std::vec::Vec;
 
     fn wire(pack: &DataPack) -> Bytes {
         let mut buffer = BytesMut::new();

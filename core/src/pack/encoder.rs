@@ -30,6 +30,9 @@ impl fmt::Display for EncodeError {
 
 impl core::error::Error for EncodeError {}
 
+/// A shared buffer that holds so much is made as large as it may become.
+const GROWS_FROM: usize = 2 << 10;
+
 /// Collects packs as buffers for one vectored write: headers and small data share a buffer, large heads and bulk pieces
 /// are passed on without a copy.
 #[derive(Debug, Default)]
@@ -50,8 +53,12 @@ impl Encoder {
     /// # Errors
     /// [`EncodeError`]; nothing was added.
     pub fn push(&mut self, pack: &DataPack) -> Result<(), EncodeError> {
-        let header = DataHeader::of(pack)?;
-        self.copy(&header.to_bytes());
+        self.push_with(pack, pack.acknowledgement)
+    }
+
+    /// As [`push`](Self::push), with another acknowledgement than the pack's own.
+    pub(crate) fn push_with(&mut self, pack: &DataPack, acknowledgement: u64) -> Result<(), EncodeError> {
+        self.copy(&DataHeader::encoded(pack, acknowledgement)?);
         self.piece(&pack.head);
         pack.bulk.iter().for_each(|piece| self.piece(piece));
         Ok(())
@@ -87,6 +94,10 @@ impl Encoder {
     fn copy(&mut self, bytes: &[u8]) {
         if self.shared.len() + bytes.len() > SHARED_MAX {
             self.close_shared();
+        }
+        if self.shared.len() >= GROWS_FROM && self.shared.capacity() < SHARED_MAX {
+            // Many are coming: grown once, and not by doubling.
+            self.shared.reserve(SHARED_MAX - self.shared.len());
         }
         self.shared.extend_from_slice(bytes);
         self.len += bytes.len();

@@ -57,21 +57,30 @@ impl DataHeader {
     /// # Errors
     /// If the pack's data is longer than the header can say.
     pub fn of(pack: &DataPack) -> Result<Self, EncodeError> {
+        Self::encoded(pack, pack.acknowledgement).map(|bytes| Self::from_bytes(&bytes))
+    }
+
+    /// The header of a pack as it stands on the wire, with this acknowledgement.
+    pub(super) fn encoded(
+        pack: &DataPack,
+        acknowledgement: u64,
+    ) -> Result<[u8; Self::WIRE_LEN], EncodeError> {
         let size = pack.data_len();
         let too_large = |_| EncodeError::TooLarge { size };
-        let mut header = Self {
+        let mut bytes = Self {
             data_size: u32::try_from(size).map_err(too_large)?,
             checked_size: u32::try_from(pack.head.len()).map_err(too_large)?,
             pack_type: pack.pack_type,
             flags: 0,
             sequence: pack.sequence,
-            acknowledgement: pack.acknowledgement,
+            acknowledgement,
             checksum: 0,
-        };
-        let mut crc = header_crc(&header.to_bytes());
+        }
+        .to_bytes();
+        let mut crc = header_crc(&bytes);
         crc.update(&pack.head);
-        header.checksum = crc.finalize();
-        Ok(header)
+        bytes[CHECKSUM_AT..].copy_from_slice(&crc.finalize().to_le_bytes());
+        Ok(bytes)
     }
 
     /// As it stands on the wire, `headersize` first.
@@ -130,7 +139,9 @@ impl DataHeader {
 pub(super) fn header_crc(header: &[u8]) -> Hasher {
     let mut crc = Hasher::new();
     crc.update(header.get(..CHECKSUM_AT).unwrap_or_default());
-    crc.update(header.get(DataHeader::WIRE_LEN..).unwrap_or_default());
+    if let Some(further) = header.get(DataHeader::WIRE_LEN..).filter(|further| !further.is_empty()) {
+        crc.update(further);
+    }
     crc
 }
 

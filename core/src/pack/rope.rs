@@ -41,6 +41,23 @@ impl Rope {
         self.joined.extend_from_slice(&piece);
     }
 
+    /// The first piece, as far as it came in one; it may be empty although there are bytes.
+    pub(super) fn front(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| piece)
+    }
+
+    /// Takes the first `n` bytes; the caller has looked that they lie in the first piece.
+    pub(super) fn take_front(&mut self, n: usize) -> Bytes {
+        let Some(front) = self.pieces.front_mut().filter(|front| front.len() >= n) else {
+            return Bytes::new();
+        };
+        self.len -= n;
+        if front.len() > n {
+            return front.split_to(n);
+        }
+        self.pieces.pop_front().unwrap_or_default()
+    }
+
     /// Fills `out` with the first bytes, which stay; false if there are not so many.
     pub(super) fn peek(&self, out: &mut [u8]) -> bool {
         if out.len() > self.len {

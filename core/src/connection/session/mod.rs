@@ -128,14 +128,13 @@ impl Session {
         self.active.or_else(|| self.strands.last().map(|strand| strand.link))
     }
 
-    /// The pack to send next on `link`, with the acknowledgement that goes along.
-    pub(super) fn next_pack(&mut self, link: LinkId) -> Option<DataPack> {
+    /// The message to send next on `link`, and the acknowledgement that goes along.
+    pub(super) fn next_message(&mut self, link: LinkId) -> Option<(&DataPack, u64)> {
         let strand = self.strands.iter_mut().find(|strand| strand.link == link)?;
         let repeats = self.out.repeats(strand.cursor);
-        let mut pack = self.out.next(&mut strand.cursor)?.clone();
+        let pack = self.out.next(&mut strand.cursor)?;
         self.resent += u64::from(repeats);
-        pack.acknowledgement = self.incoming.tell();
-        Some(pack)
+        Some((pack, self.incoming.tell()))
     }
 
     /// Panics if the session contradicts itself.

@@ -35,24 +35,19 @@ impl Outgoing {
         Self { queue: VecDeque::new(), bytes: 0, acknowledged: 0, sent: 0, in_flight: 0, window, high: false }
     }
 
-    /// Numbers a pack and keeps it; `None`, and nothing is kept, if the queue would hold more than `limit` bytes. A pack
-    /// that is larger than that alone goes into an empty queue.
-    pub(in crate::connection) fn push(
-        &mut self,
-        mut pack: DataPack,
-        limit: usize,
-        high: usize,
-    ) -> Option<u64> {
-        let cost = cost(&pack);
-        if self.bytes + cost > limit && !self.queue.is_empty() {
-            return None;
-        }
+    /// Whether a pack may be queued: the queue holds `limit` bytes, or one pack that is larger than that alone.
+    pub(in crate::connection) fn has_room(&self, pack: &DataPack, limit: usize) -> bool {
+        self.queue.is_empty() || self.bytes + cost(pack) <= limit
+    }
+
+    /// Numbers a pack and keeps it.
+    pub(in crate::connection) fn push(&mut self, mut pack: DataPack, high: usize) -> u64 {
         let sequence = self.acknowledged + self.queue.len() as u64 + 1;
         pack.sequence = sequence;
-        self.bytes += cost;
+        self.bytes += cost(&pack);
         self.high |= self.bytes >= high;
         self.queue.push_back(pack);
-        Some(sequence)
+        sequence
     }
 
     /// The pack that a link has to send next, whose next sequence would be `cursor`: a part of the unacknowledged tail, or a

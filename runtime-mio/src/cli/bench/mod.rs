@@ -1,6 +1,7 @@
 //! `xxnet bench`: figures beside a floor that is measured in the same run, so that the ratio means something on any machine.
 
 mod file;
+mod msg;
 mod tasks;
 
 use super::args;
@@ -33,6 +34,8 @@ enum What {
     Tasks(TasksArgs),
     /// One large input, verified at another executor; the floor is `cp --reflink=never` on the same file system
     File(FileArgs),
+    /// Messages between two programs; the floor is a plain length-prefixed program on the same sockets
+    Msg(MsgArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,11 +64,25 @@ struct FileArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct MsgArgs {
+    /// Only rows whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// So many times as many messages
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    scale: u32,
+    /// As JSON, with field names that stay
+    #[arg(long)]
+    json: bool,
+}
+
 /// Measures and prints.
 pub(crate) fn bench(_: &Common, args: &BenchArgs) -> Outcome<u8> {
     match &args.what {
         What::Tasks(args) => tasks::tasks(args)?,
         What::File(args) => file::file(args)?,
+        What::Msg(args) => msg::msg(args)?,
     }
     Ok(exit::OK)
 }
