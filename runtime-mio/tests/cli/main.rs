@@ -6,5 +6,6 @@ mod bad_input;
 mod faults;
 mod files;
 mod harness;
+mod large;
 mod lists;
 mod run;
