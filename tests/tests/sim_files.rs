@@ -287,15 +287,15 @@ fn f11_every_size_and_name() {
 }
 
 #[test]
-fn f11_folders_with_many_small_files() {
+fn f11_ten_thousand_small_files_over_links() {
     let mut lab = cluster(12, &[1]);
-    let names: Vec<Vec<u8>> = (0..3000).map(|number| format!("file-{number:05}").into_bytes()).collect();
+    let names: Vec<Vec<u8>> = (0..10_000).map(|number| format!("file-{number:05}").into_bytes()).collect();
     let files: Vec<(&[u8], Vec<u8>)> = names
         .iter()
         .enumerate()
         .map(|(number, name)| (&name[..], content(number as u64, number % 7)))
         .collect();
-    let script = vec![Step::Copy(b"many/file-02999".to_vec(), b"last".to_vec())];
+    let script = vec![Step::Copy(b"many/file-09999".to_vec(), b"last".to_vec())];
     let task = Task::new(script).input_folder(b"many", &files).output(b"last");
     let task = lab.publish("publisher-1", task);
     lab.run_until("it has ended", secs(30), |lab| lab.ending(task).is_some());

@@ -2,6 +2,8 @@
 
 use crate::harness::*;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
 
 /// No process of ours holds more at once, however much goes through it.
 const MEMORY: u64 = 64 << 20;
@@ -63,4 +65,42 @@ fn t8_gigabytes_of_output_reach_the_publisher() {
     std::fs::write(go, "").unwrap();
     assert_eq!((out.read(&mut buffer).unwrap(), count), (0, total));
     running.finish().expect(0);
+}
+
+#[test]
+fn f11_a_file_larger_than_memory() {
+    const UNREAD: u64 = 200_000;
+    let total: u64 = 1 << 30;
+    let cluster = Cluster::new(1, 1);
+    let home = &cluster.home;
+    // A file with holes: it costs nothing here, and travels as what it reads as.
+    let large = std::fs::File::create(home.here("large")).unwrap();
+    large.set_len(total).unwrap();
+    for (n, at) in (0..).step_by(300_000_001).take_while(|at| *at < total).enumerate() {
+        large.write_all_at(format!("mark {n}").as_bytes(), at).unwrap();
+    }
+    let same = format!("cmp large {} && mv large copy", home.here("large").display());
+    // More than a pipe holds, and nobody reads it yet: the publisher is still there when it has everything.
+    let script = format!("{same} && head -c {UNREAD} /dev/zero");
+    let args = ["run", "-i", "large", "-o", "copy", "--", "sh", "-c", &script];
+    let (running, mut out) = Running::unread(cluster.xxnet(args));
+    until("the result to be there", || home.here("copy").exists());
+    assert_small(&cluster, running.process());
+    assert_eq!(std::io::copy(&mut out, &mut std::io::sink()).unwrap(), UNREAD);
+    running.finish().expect(0);
+    let same = Command::new("cmp").arg(home.here("large")).arg(home.here("copy")).status().unwrap();
+    assert!(same.success(), "it came back with other bytes");
+}
+
+#[test]
+fn f11_ten_thousand_small_files_go_there_and_back() {
+    let cluster = Cluster::new(1, 1);
+    let home = &cluster.home;
+    let name = |n: usize| format!("{}/file {n}", n % 100);
+    (0..100).for_each(|n| std::fs::create_dir_all(home.here(&format!("many/{n}"))).unwrap());
+    (0..10_000).for_each(|n| home.write(&format!("many/{}", name(n)), "x".repeat(n % 7)));
+    cluster.run(&["-i", "many", "-o", "back", "--", "mv", "many", "back"]).expect(0);
+    let count = |folder| std::fs::read_dir(folder).unwrap().count();
+    assert_eq!((0..100).map(|n| count(home.here(&format!("back/{n}")))).sum::<usize>(), 10_000);
+    (0..10_000).for_each(|n| assert_eq!(home.read(&format!("back/{}", name(n))), "x".repeat(n % 7)));
 }
