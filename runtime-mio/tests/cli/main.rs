@@ -9,3 +9,4 @@ mod harness;
 mod large;
 mod lists;
 mod run;
+mod storm;
