@@ -186,13 +186,14 @@ impl ConnectionManager {
             return;
         }
         let Some(entry) = self.links.get(&link) else { return };
-        let socket = entry.link.peer();
+        let (socket, local) = (entry.link.peer(), entry.link.local());
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let peer = PeerInfo {
             instance: welcome.instance,
             address: welcome.address.map(|address| address.completed(socket.ip().to_canonical())),
             name: welcome.name,
             socket,
+            local,
             connection: welcome.connection,
         };
         let (kind, first) = (connection.kind, connection.first.clone());

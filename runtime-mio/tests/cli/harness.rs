@@ -127,9 +127,13 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn registry(home: &Home, listen: &str) -> Self {
+        Self::start(Self::registry_command(home, listen), "listening")
+    }
+
+    pub(crate) fn registry_command(home: &Home, listen: &str) -> Command {
         let mut command = home.xxnet(["--log-format=json", "-v", "reg", "--until-stdin-closes"]);
         command.arg(format!("--listen={listen}"));
-        Self::start(command, "listening")
+        command
     }
 
     pub(crate) fn executor(home: &Home, registry: &str, number: usize, slots: usize) -> Self {
