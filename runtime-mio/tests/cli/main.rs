@@ -5,6 +5,7 @@
 mod bad_input;
 mod faults;
 mod files;
+mod full_disk;
 mod harness;
 mod hosts;
 mod large;

@@ -51,15 +51,17 @@ impl Namespace {
     fn enter(&self, which: &[&str], command: &Command) -> Command {
         let mut inside = Command::new("nsenter");
         inside.arg("--preserve-credentials").arg(format!("--target={}", self.process())).args(which);
-        inside.arg("--").arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        inside.arg("--").stdin(Stdio::null());
+        // Whoever enters other mounts is at their root.
+        if let Some(folder) = command.get_current_dir() {
+            inside.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(folder);
+        }
+        inside.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => inside.env(name, value),
                 None => inside.env_remove(name),
             };
-        }
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
         }
         inside
     }
