@@ -477,6 +477,16 @@ pub(crate) fn is_ours(process: u32) -> bool {
     std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe == program)
 }
 
+/// Whether all of a process is over, so that nothing is open or locked by it any more: it is not there, or waits for whoever
+/// has to take note of its end.
+pub(crate) fn is_gone(process: u32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    })
+}
+
 /// The most memory that a process has had at once, in bytes.
 pub(crate) fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();

@@ -11,5 +11,6 @@ mod hosts;
 mod large;
 mod lists;
 mod namespace;
+mod restarts;
 mod run;
 mod storm;
