@@ -45,6 +45,14 @@ impl Address {
         let replace = self.is_wildcard() || (self.is_loopback() && !seen.is_loopback());
         if replace { Self::Socket(SocketAddr::new(seen, self.port())) } else { self.clone() }
     }
+
+    /// What a peer on host `from`, which has reached us at `local`, should dial, given that this is the address of somebody
+    /// we can dial ourselves: our loopback means nothing on another host, which knows this one as `local`. A peer on our own
+    /// host calls from the very address that it calls.
+    pub fn as_seen_from(&self, from: IpAddr, local: IpAddr) -> Self {
+        let replace = self.is_loopback() && !local.is_loopback() && from != local;
+        if replace { Self::Socket(SocketAddr::new(local, self.port())) } else { self.clone() }
+    }
 }
 
 impl From<SocketAddr> for Address {
@@ -94,5 +102,27 @@ impl FromStr for Address {
             return Err(wrong());
         }
         Ok(Self::Name(host.to_string(), port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r1_loopback_is_told_to_nobody_elsewhere() {
+        let seen = |address: &str, from: &str, local: &str| {
+            let address: Address = address.parse().expect("an address");
+            address.as_seen_from(from.parse().expect("a host"), local.parse().expect("a host")).to_string()
+        };
+        assert_eq!(seen("127.0.0.1:9", "10.0.0.7", "10.0.0.1"), "10.0.0.1:9");
+        assert_eq!(seen("[::1]:9", "2001:db8::7", "2001:db8::1"), "[2001:db8::1]:9");
+        assert_eq!(seen("localhost:9", "10.0.0.7", "10.0.0.1"), "10.0.0.1:9");
+        // On this very host loopback is as good, and may be all there is.
+        assert_eq!(seen("127.0.0.1:9", "10.0.0.1", "10.0.0.1"), "127.0.0.1:9");
+        assert_eq!(seen("127.0.0.1:9", "127.0.0.1", "127.0.0.2"), "127.0.0.1:9");
+        // Anything else is the same for everybody.
+        assert_eq!(seen("10.0.0.9:9", "10.0.0.7", "10.0.0.1"), "10.0.0.9:9");
+        assert_eq!(seen("one:9", "10.0.0.7", "10.0.0.1"), "one:9");
     }
 }

@@ -99,7 +99,7 @@ pub enum DiskRequest {
         hash: Hash,
     },
     /// Check the root hash, set modes and times, make links, and make the tree visible under its name →
-    /// [`DiskDone::Nothing`].
+    /// [`DiskDone::Committed`].
     Commit {
         /// An open target that has every block.
         tree: TreeId,
@@ -152,7 +152,8 @@ pub enum Target {
         path: Vec<u8>,
     },
     /// Changes into a folder of the user's (`run -C`): staged inside, then applied entry by entry. An entry that the user
-    /// changed since `shipped` was scanned is left alone, and the new one lands beside it as `NAME.xxnet-new`.
+    /// changed since `shipped` was scanned is left alone, and the new one lands beside it as `NAME.xxnet-new`, which the
+    /// completion says.
     Merge {
         /// The folder's path.
         path: Vec<u8>,
@@ -184,6 +185,11 @@ pub enum DiskDone {
         /// Identifies this state of the source: a reader that resumes must find the same.
         stamp: u64,
     },
+    /// A tree is visible under its name.
+    Committed {
+        /// Changes that could not replace the user's own; none but of a [`Target::Merge`].
+        beside: Beside,
+    },
     /// One block.
     Block {
         /// Its bytes.
@@ -196,6 +202,37 @@ pub enum DiskDone {
         /// BLAKE3 of all block hashes in order.
         root: Hash,
     },
+}
+
+/// Changes that met something of the user's own and stand beside it, under other names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The first [`MOST`](Self::MOST) of them.
+    pub first: Vec<Aside>,
+    /// How many there are in all.
+    pub count: u64,
+}
+
+/// One of [`Beside`], for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// Where the user's own stands, or stood if the user has removed it.
+    pub own: String,
+    /// The name beside it that the change has got.
+    pub name: String,
+}
+
+impl Beside {
+    /// So many are named; more would only scroll away.
+    pub const MOST: usize = 10;
+
+    /// One more.
+    pub fn push(&mut self, own: impl FnOnce() -> String, name: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < Self::MOST {
+            self.first.push(Aside { own: own(), name: name() });
+        }
+    }
 }
 
 /// Why a file did not arrive, or a disk request failed. Travels, so that the other end can say it too.

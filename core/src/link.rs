@@ -17,7 +17,7 @@ use crate::pack::{DataPack, Decoder, PackType};
 use crate::time::Instant;
 use crate::{Actions, InstanceId, LinkId};
 use bytes::Bytes;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use outbox::Outbox;
 pub(crate) use table::{LinkEvent, Phase};
 use table::{Step, step};
@@ -87,6 +87,8 @@ pub(crate) struct Link {
     state: State,
     /// The other end's socket.
     peer: SocketAddr,
+    /// Our end's; nobody's until a dial has succeeded.
+    local: SocketAddr,
     decoder: Decoder,
     outbox: Outbox,
     /// Whether a `Recv` is outstanding.
@@ -116,19 +118,21 @@ impl Link {
     /// Starts a dial.
     pub(crate) fn dial<N>(id: LinkId, address: SocketAddr, hello: Hello, io: &mut Io<'_, N>) -> Self {
         io.actions.net(NetAction::Dial { link: id, address });
-        Self::new(id, address, State::Dialling(hello), io.now)
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Self::new(id, (address, nowhere), State::Dialling(hello), io.now)
     }
 
     /// Takes a link that a listener has accepted. It reads from the first [`next`](Self::next) on.
-    pub(crate) fn accepted(id: LinkId, peer: SocketAddr, now: Instant) -> Self {
-        Self::new(id, peer, State::AwaitHello(Bytes::new()), now)
+    pub(crate) fn accepted(id: LinkId, peer: SocketAddr, local: SocketAddr, now: Instant) -> Self {
+        Self::new(id, (peer, local), State::AwaitHello(Bytes::new()), now)
     }
 
-    fn new(id: LinkId, peer: SocketAddr, state: State, now: Instant) -> Self {
+    fn new(id: LinkId, (peer, local): (SocketAddr, SocketAddr), state: State, now: Instant) -> Self {
         Self {
             id,
             state,
             peer,
+            local,
             decoder: Decoder::new(handshake::MAX_PAYLOAD),
             outbox: Outbox::default(),
             armed: false,
@@ -367,6 +371,11 @@ impl Link {
         self.peer
     }
 
+    /// Our end's socket.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
     /// Where the link stands.
     pub(crate) fn phase(&self) -> Phase {
         match self.state {
@@ -385,8 +394,8 @@ impl Link {
 
     fn greet<N>(&mut self, event: LinkEvent, io: &mut Io<'_, N>) {
         let State::Dialling(hello) = core::mem::replace(&mut self.state, State::Gone) else { return };
-        if let LinkEvent::Dialed { peer } = event {
-            self.peer = peer;
+        if let LinkEvent::Dialed { peer, local } = event {
+            (self.peer, self.local) = (peer, local);
         }
         let (state, pack) = HelloSent::new(hello);
         self.state = State::HelloSent(state, Bytes::new());

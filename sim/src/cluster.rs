@@ -38,6 +38,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Whether clocks differ.
     pub clocks: bool,
+    /// Whether the first publisher lives on the first registry's host and registers there over loopback.
+    pub together: bool,
 }
 
 /// What a run did.
@@ -116,7 +118,8 @@ impl Setup {
             limits.output_credit = choices.scaled(4 << 10, 256 << 10);
         }
         let horizon = choices.between(20, 90) * SECOND;
-        Self { registries, publishers, executors, swarm, horizon, limits, clocks: choices.chance(600) }
+        let clocks = choices.chance(600);
+        Self { registries, publishers, executors, swarm, horizon, limits, clocks, together: false }
     }
 
     /// A small cluster without faults.
@@ -129,6 +132,7 @@ impl Setup {
             horizon: 60 * SECOND,
             limits: Limits::default(),
             clocks: false,
+            together: false,
         }
     }
 
@@ -154,7 +158,8 @@ impl Cluster {
             let clock = if setup.clocks { Clock::draw(&mut ctx.choices) } else { Clock::exact() };
             let same = nodes.iter().filter(|node: &&Node| node.role.word() == role.word()).count();
             let name = format!("{}-{}", role.word(), same + 1);
-            let host = ctx.add_host(&name, clock);
+            let beside = setup.together && role == Role::Publisher && same == 0;
+            let host = if beside { nodes[0].host } else { ctx.add_host(&name, clock) };
             nodes.push(Node::new(role, host, name));
         }
         let mut cluster = Self {

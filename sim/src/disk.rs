@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) use tree::{FOLDER, Files, Node, file};
 use tree::{SourceTree, TargetTree};
 use xxnet_core::disk::{
-    DiskAction, DiskDone, DiskEvent, DiskRequest, FileError, FileErrorKind, Source, Target,
+    Beside, DiskAction, DiskDone, DiskEvent, DiskRequest, FileError, FileErrorKind, Source, Target,
 };
 use xxnet_core::{Event, FolderId, TreeId};
 
@@ -172,10 +172,11 @@ impl Disk {
         tree: TreeId,
         root: xxnet_core::disk::Hash,
     ) -> Result<DiskDone, FileError> {
-        let Some(Tree::Target(entry, target)) = self.trees.get_mut(&(proc, tree)) else {
+        let Some(Tree::Target(entry, target)) = self.trees.get(&(proc, tree)) else {
             return Err(closed());
         };
         let files = entry.finish(root)?;
+        let mut beside = Beside::default();
         match target {
             Target::Work { folder, name } => {
                 let Some(folder) = self.folders.get_mut(&(host, *folder)) else {
@@ -189,12 +190,15 @@ impl Disk {
             Target::Path { path } => {
                 self.users.insert((host, path.clone()), files);
             }
-            Target::Merge { path, .. } => {
+            Target::Merge { path, shipped } => {
+                let Some(Tree::Source(shipped)) = self.trees.get(&(proc, *shipped)) else {
+                    return Err(closed());
+                };
                 let here = self.users.entry((host, path.clone())).or_default();
-                tree::merge(here, &files);
+                beside = tree::merge(here, &shipped.files, &files);
             }
         }
-        Ok(DiskDone::Nothing)
+        Ok(DiskDone::Committed { beside })
     }
 
     /// A file of a user's.

@@ -4,6 +4,7 @@
 use crate::clock::{MILLI, Micros};
 use crate::cluster::Cluster;
 pub use crate::cluster::{Report, Setup};
+use crate::context::HostId;
 use crate::disk::{self, FOLDER, Files, Node};
 use crate::failure::Failure;
 use crate::fault::Fault;
@@ -75,6 +76,14 @@ impl Task {
     pub fn output(mut self, name: &[u8]) -> Self {
         let path = format!("out-{}", self.0.spec.outputs.len()).into_bytes();
         self.0.spec.outputs.push(OutputFile::Named { name: name.to_vec(), path });
+        self
+    }
+
+    /// A folder of the user's that is shipped as the work folder; what the command changes of it comes back.
+    #[must_use]
+    pub fn ship(mut self, files: &[(&[u8], Vec<u8>)]) -> Self {
+        self = self.input_folder(b".", files);
+        self.0.spec.outputs.push(OutputFile::Changes);
         self
     }
 
@@ -346,6 +355,32 @@ impl Lab {
         match plan.spec.outputs.get(index) {
             Some(OutputFile::Named { path, .. }) => self.cluster.world.disk.at(host, path).is_some(),
             Some(OutputFile::Changes) | None => false,
+        }
+    }
+
+    /// Where a task's input number `index` comes from.
+    fn input_path(&self, given: Given, index: usize) -> (HostId, Vec<u8>) {
+        let host = self.cluster.nodes[self.cluster.publisher_of(given.0)].host;
+        (host, self.cluster.plans[given.0].spec.inputs[index].path.clone())
+    }
+
+    /// The user writes a file in a folder that is a task's input.
+    pub fn user_writes(&mut self, given: Given, index: usize, name: &[u8], bytes: impl Into<Bytes>) {
+        let (host, path) = self.input_path(given, index);
+        let mut files = self.cluster.world.disk.at(host, &path).cloned().unwrap_or_default();
+        files.insert(
+            name.to_vec(),
+            Node::File { bytes: bytes.into(), mode: 0o644, mtime: (1_700_000_000, 0) },
+        );
+        self.cluster.world.disk.put(host, &path, files);
+    }
+
+    /// What stands in a folder that is a task's input.
+    pub fn user_file(&self, given: Given, index: usize, name: &[u8]) -> Option<Vec<u8>> {
+        let (host, path) = self.input_path(given, index);
+        match self.cluster.world.disk.at(host, &path)?.get(name)? {
+            Node::File { bytes, .. } => Some(bytes.to_vec()),
+            Node::Folder { .. } | Node::Link(_) | Node::Deleted => None,
         }
     }
 

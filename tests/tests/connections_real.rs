@@ -1,8 +1,9 @@
 //! The connection layer's ledger once more, on real sockets.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use socket2::SockRef;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -528,38 +529,190 @@ fn k4_names_on_real_sockets() {
     assert_eq!(client.stop(), [1, 0, 0, 1]);
 }
 
+/// Which way of a link is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
+
+/// Passes bytes on, and cuts the link in both directions behind the `most`th of one way: with an end, or with a reset.
+fn cutting_proxy(to: SocketAddr, way: Way, most: usize) -> SocketAddr {
+    let listener = TcpListener::bind(local(0)).unwrap();
+    let at = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (caller, _) = listener.accept().unwrap();
+        let called = TcpStream::connect(to).unwrap();
+        let ends = [caller, called];
+        // A shut reading side wakes the other direction and is not told to anybody: then the reset is the first word.
+        let shut = if most.is_multiple_of(2) { Shutdown::Both } else { Shutdown::Read };
+        if shut == Shutdown::Read {
+            for end in &ends {
+                SockRef::from(end).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        }
+        let [up, mut down] = [Way::Up, Way::Down].map(|this| {
+            let [mut from, mut to] = ends.each_ref().map(|end| end.try_clone().unwrap());
+            if this == Way::Down {
+                std::mem::swap(&mut from, &mut to);
+            }
+            let mut left = if this == way { most } else { usize::MAX };
+            move || {
+                let mut buffer = [0; 4096];
+                while left > 0 {
+                    let room = left.min(buffer.len());
+                    let Ok(read @ 1..) = from.read(&mut buffer[..room]) else { break };
+                    if to.write_all(&buffer[..read]).is_err() {
+                        break;
+                    }
+                    left -= read;
+                }
+                _ = from.shutdown(shut);
+                _ = to.shutdown(shut);
+            }
+        });
+        drop(ends);
+        let up = thread::spawn(up);
+        down();
+        drop(down);
+        _ = up.join();
+    });
+    at
+}
+
 #[test]
-fn k10_a_storm_of_connections_leaves_nothing_on_real_sockets() {
+fn n4_a_link_cut_at_any_byte_is_noticed_by_its_ends_alone_on_real_sockets() {
+    let (mut server, mut client, mut neighbour) = (Node::new(1), Node::new(2), Node::new(3));
+    let (_, at) = server.listener("127.0.0.1:0");
+    let beside = neighbour.connected(MANY, at).unwrap();
+    let (from_beside, _) = server.accepted();
+    let words = raw(b"words that are cut somewhere".to_vec());
+    for way in [Way::Up, Way::Down] {
+        // There and back, cut one byte later each time, until it is not cut any more.
+        for most in 0.. {
+            let ping = raw(vec![most as u8; 10]);
+            neighbour.send(beside, ping.clone());
+            let id = client.create(MANY);
+            client.connect(id, cutting_proxy(at, way, most));
+            let connected = client.outcome(id).is_ok();
+            if connected {
+                client.send(id, words.clone());
+            }
+            let (mut accepted, mut heard) = (None, false);
+            // What the server is told of the cut link: its words, or its end.
+            let mut told = || {
+                server.event("the words or the end", |event| match event {
+                    ConnectionEvent::Accepted { id, .. } => {
+                        accepted = Some(id);
+                        None
+                    }
+                    ConnectionEvent::Received { id, pack } if id == from_beside => {
+                        assert!(pack == ping && !heard);
+                        heard = true;
+                        None
+                    }
+                    ConnectionEvent::Received { id, pack } => {
+                        assert_eq!((Some(id), &pack), (accepted, &words), "whole, or not at all");
+                        Some(Some(id))
+                    }
+                    ConnectionEvent::Disconnected { id, .. } => {
+                        assert_eq!(Some(id), accepted);
+                        Some(None)
+                    }
+                    ConnectionEvent::TurnedAway { .. } => Some(None),
+                    other => panic!("{other:?}"),
+                })
+            };
+            let came = told();
+            if let Some(accepted) = came {
+                let token = Token(most as u64);
+                let pack = words.clone();
+                server.command(ConnectionCommand::SendPack { token, id: accepted, pack });
+            }
+            let whole = connected
+                && client.event("an answer or the end", |event| match event {
+                    ConnectionEvent::Received { pack, .. } => {
+                        assert_eq!(pack, words, "whole, or not at all");
+                        Some(true)
+                    }
+                    ConnectionEvent::Disconnected { .. } => Some(false),
+                    other => panic!("{other:?}"),
+                });
+            if came.is_some() && !whole {
+                assert_eq!(told(), None, "words came twice");
+            }
+            if !heard {
+                assert_eq!(server.received(from_beside), ping);
+            }
+            server.send(from_beside, ping.clone());
+            neighbour.event("an answer", |event| match event {
+                ConnectionEvent::Received { pack, .. } if pack == ping => Some(()),
+                other => panic!("the neighbour notices: {other:?}"),
+            });
+            if whole {
+                assert!(most > 200, "{most} bytes are less than a handshake");
+                client.close(id);
+                server.disconnected(came.unwrap());
+                break;
+            }
+        }
+    }
+}
+
+/// As many descriptors as this process may have.
+fn descriptors() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both fill or read a struct of its own; only raises this process's limit.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+    }
+    limit.rlim_cur
+}
+
+#[test]
+fn k12_a_thousand_connections_opened_and_closed_leave_nothing_on_real_sockets() {
+    const ALL: usize = 1000;
+    // All at once, each with two descriptors here, or in waves.
+    let wave = if descriptors() >= 4 * ALL as u64 { ALL } else { ALL / 5 };
     let (mut server, mut client) = (Node::new(1), Node::new(2));
     let (listener, at) = server.listener("127.0.0.1:0");
-    let ids: Vec<_> = (0..200).map(|_| client.create(MANY)).collect();
-    for id in &ids {
-        client.connect(*id, at);
+    let ids: Vec<_> = (0..ALL).map(|_| client.create(MANY)).collect();
+    for ids in ids.chunks(wave) {
+        for id in ids {
+            client.connect(*id, at);
+        }
+        let mut up = 0;
+        client.event("all connected", |event| {
+            up += usize::from(matches!(event, ConnectionEvent::Connected { .. }));
+            (up == wave).then_some(())
+        });
+        for id in ids {
+            client.close(*id);
+        }
+        let mut ended = 0;
+        client.event("all closed", |event| {
+            ended += usize::from(matches!(
+                event,
+                ConnectionEvent::Disconnected { reason: DisconnectReason::Closed, .. }
+            ));
+            (ended == wave).then_some(())
+        });
     }
-    let mut up = 0;
-    client.event("all connected", |event| {
-        up += u32::from(matches!(event, ConnectionEvent::Connected { .. }));
-        (up == 200).then_some(())
-    });
-    for id in &ids {
-        client.close(*id);
-    }
-    let mut ended = 0;
-    client.event("all closed", |event| {
-        ended += u32::from(matches!(
-            event,
-            ConnectionEvent::Disconnected { reason: DisconnectReason::Closed, .. }
-        ));
-        (ended == 200).then_some(())
-    });
-    let mut gone = 0;
+    let (mut came, mut gone) = (0, 0);
     server.event("all gone", |event| {
-        gone += u32::from(matches!(event, ConnectionEvent::Disconnected { .. }));
-        (gone == 200).then_some(())
+        came += usize::from(matches!(event, ConnectionEvent::Accepted { .. }));
+        gone += usize::from(matches!(event, ConnectionEvent::Disconnected { .. }));
+        (gone == ALL).then_some(())
     });
+    assert_eq!(came, ALL);
     server.close(listener);
     server.disconnected(listener);
-    assert_eq!((client.stop(), server.stop()), ([0, 0, 0, 200], [0, 0, 0, 1]));
+    assert_eq!(server.stop(), [0, 0, 0, 1]);
+    // Every link has been hung up by now; what the client hears of this dial it hears behind that.
+    assert_eq!(client.connected(MANY, at), Err(DisconnectReason::Net(NetError::Refused)));
+    assert_eq!(client.stop(), [0, 0, 0, ALL + 1]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use xxnet_sim::fault::{Fault, Swarm};
 use xxnet_sim::lab::{Lab, Task};
 use xxnet_sim::machine::Notice;
 use xxnet_sim::runner::{Outcome, run_setup};
-use xxnet_sim::script::{Step, content};
+use xxnet_sim::script::{Step, content, transformed};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -287,15 +287,15 @@ fn f11_every_size_and_name() {
 }
 
 #[test]
-fn f11_folders_with_many_small_files() {
+fn f11_ten_thousand_small_files_over_links() {
     let mut lab = cluster(12, &[1]);
-    let names: Vec<Vec<u8>> = (0..3000).map(|number| format!("file-{number:05}").into_bytes()).collect();
+    let names: Vec<Vec<u8>> = (0..10_000).map(|number| format!("file-{number:05}").into_bytes()).collect();
     let files: Vec<(&[u8], Vec<u8>)> = names
         .iter()
         .enumerate()
         .map(|(number, name)| (&name[..], content(number as u64, number % 7)))
         .collect();
-    let script = vec![Step::Copy(b"many/file-02999".to_vec(), b"last".to_vec())];
+    let script = vec![Step::Copy(b"many/file-09999".to_vec(), b"last".to_vec())];
     let task = Task::new(script).input_folder(b"many", &files).output(b"last");
     let task = lab.publish("publisher-1", task);
     lab.run_until("it has ended", secs(30), |lab| lab.ending(task).is_some());
@@ -317,5 +317,41 @@ fn f12_names_that_lead_out_of_the_folder_are_refused() {
         matches!(n, ExecutorNotice::PublishFailed { error: PublishError::BadName(_), .. })
     });
     assert_eq!(refused, 8);
+    lab.finish();
+}
+
+#[test]
+fn f13_a_change_that_meets_the_users_own_lands_beside_it_and_is_said() {
+    let mut lab = cluster(14, &[1]);
+    let script = vec![
+        Step::Sleep(2_000_000),
+        Step::Copy(b"data".to_vec(), b"both".to_vec()),
+        Step::Copy(b"data".to_vec(), b"data".to_vec()),
+        Step::Make(b"fresh".to_vec(), 4, 500),
+    ];
+    let folder: [(&[u8], Vec<u8>); 2] = [(b"data", content(1, 3000)), (b"both", content(2, 3000))];
+    let task = lab.publish("publisher-1", Task::new(script).ship(&folder));
+    lab.run_until("it runs", secs(5), |lab| lab.alive().len() == 1);
+    lab.user_writes(task, 0, b"both", content(3, 10));
+    lab.done(task, secs(20));
+    let file = |name: &[u8]| lab.user_file(task, 0, name);
+    assert_eq!(file(b"both"), Some(content(3, 10)), "the user's own is left alone");
+    assert_eq!(file(b"both.xxnet-new"), Some(transformed(&content(1, 3000))));
+    assert_eq!(file(b"data"), Some(transformed(&content(1, 3000))), "what nobody else changed is replaced");
+    assert_eq!(file(b"fresh"), Some(content(4, 500)));
+    let told: Vec<&ExecutorNotice> = lab
+        .log()
+        .iter()
+        .filter_map(|told| match &told.notice {
+            Notice::Executor(
+                notice @ (ExecutorNotice::LandedBeside { .. } | ExecutorNotice::Ended { .. }),
+            ) => Some(notice),
+            _ => None,
+        })
+        .collect();
+    let [ExecutorNotice::LandedBeside { beside, .. }, ExecutorNotice::Ended { .. }] = &told[..] else {
+        panic!("said once, and before the end: {told:?}");
+    };
+    assert_eq!((beside.count, beside.first[0].name.as_str()), (1, "both.xxnet-new"));
     lab.finish();
 }

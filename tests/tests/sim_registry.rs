@@ -4,7 +4,9 @@ use core::time::Duration;
 use xxnet_core::executor::ExecutorNotice;
 use xxnet_core::registry::RegistryNotice;
 use xxnet_sim::Setup;
+use xxnet_sim::fault::Fault;
 use xxnet_sim::lab::{Lab, Task};
+use xxnet_sim::runner::run_setup;
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -52,6 +54,37 @@ fn r1_registration_takes_its_three_steps_in_order() {
         1
     );
     lab.finish();
+}
+
+/// Where it stands in the registry's table is its host's loopback, which to everybody else is their own host.
+#[test]
+fn r1_a_publisher_that_registers_over_loopback_is_found_from_other_hosts() {
+    for seed in 0..6 {
+        let mut lab = Lab::settled(seed, Setup { together: true, ..Setup::calm(2, &[1, 1]) });
+        let loopback = |n: &RegistryNotice| matches!(n, RegistryNotice::MemberJoined { address, .. } if address.is_loopback());
+        assert_eq!(lab.count_registry(loopback), 1);
+        let tasks = ["publisher-1", "publisher-2", "publisher-1"]
+            .map(|publisher| lab.publish(publisher, Task::sleeping(secs(1))));
+        for task in tasks {
+            lab.done(task, secs(20));
+        }
+        for node in ["executor-1", "executor-2"] {
+            let astray = lab.count(node, |n| matches!(n, ExecutorNotice::Unreachable { .. }));
+            assert_eq!(astray, 0, "{node} dialled where no publisher is");
+        }
+        lab.finish();
+    }
+}
+
+#[test]
+fn r1_a_publisher_beside_its_registry_ends_well_under_faults() {
+    let kinds =
+        [Fault::HostCrash, Fault::RegistryCrash, Fault::PublisherCrash, Fault::Partition, Fault::HalfOpen];
+    for seed in 0..20 {
+        let setup = Setup { together: true, ..Setup::calm(2, &[2, 1]).with(&kinds) };
+        let outcome = run_setup(seed, setup);
+        assert!(outcome.result.is_ok(), "seed {seed}: {:?}", outcome.result);
+    }
 }
 
 #[test]

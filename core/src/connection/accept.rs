@@ -119,7 +119,7 @@ impl ConnectionManager {
         now: Instant,
         id: ListenerId,
         link: LinkId,
-        peer: SocketAddr,
+        (peer, local): (SocketAddr, SocketAddr),
         actions: &mut Actions<N>,
     ) {
         let armed = |l: &&mut Listener| l.accept == Some(link);
@@ -133,7 +133,7 @@ impl ConnectionManager {
         let full = self.newcomers.len() >= self.config.limits.max_handshakes;
         let connection = listener.connection.filter(|_| open && !full);
         let owner = connection.map_or(Owner::Nobody, Owner::Newcomer);
-        self.links.insert(link, Entry { link: Link::accepted(link, peer, now), owner });
+        self.links.insert(link, Entry { link: Link::accepted(link, peer, local, now), owner });
         if connection.is_some() {
             self.newcomers.insert(link);
             self.pump(now, link, actions);
@@ -214,7 +214,7 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
-        let socket = entry.link.peer();
+        let (socket, local) = (entry.link.peer(), entry.link.local());
         let Some((hello, id)) = entry.link.pending().map(|p| (p.hello.clone(), p.connection)) else { return };
         let (rule, delivery) = match self.may_enter(&hello) {
             Ok(kind) => (kind.rule, kind.delivery),
@@ -227,10 +227,10 @@ impl ConnectionManager {
             address: hello.address.clone().map(|address| address.completed(socket.ip().to_canonical())),
             name: hello.name.clone(),
             socket,
+            local,
             connection: hello.connection,
         };
         if delivery == Delivery::Session {
-            self.diallers.note(key, hello.epoch);
             return self.session_confirmed(now, link, listener, id, &hello, peer, resume, actions);
         }
         self.enter(now, link, id, actions);

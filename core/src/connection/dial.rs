@@ -206,12 +206,13 @@ impl ConnectionManager {
             Err(reason) => return self.reject_answer(now, id, link, reason, actions),
         };
         let Some(entry) = self.links.get(&link) else { return };
-        let socket = entry.link.peer();
+        let (socket, local) = (entry.link.peer(), entry.link.local());
         let peer = PeerInfo {
             instance: welcome.instance,
             address: welcome.address.map(|address| address.completed(socket.ip().to_canonical())),
             name: welcome.name,
             socket,
+            local,
             connection: welcome.connection,
         };
         match delivery {

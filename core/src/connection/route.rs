@@ -23,8 +23,8 @@ impl ConnectionManager {
             Err(NetEvent::Resolved { query, result }) => self.resolved(now, query, result, actions),
             Err(NetEvent::Listening { listener, address }) => self.listening(listener, address, actions),
             Err(NetEvent::ListenFailed { listener, error }) => self.listen_failed(listener, error),
-            Err(NetEvent::Accepted { listener, link, peer, .. }) => {
-                self.accepted(now, listener, link, peer, actions);
+            Err(NetEvent::Accepted { listener, link, peer, local }) => {
+                self.accepted(now, listener, link, (peer, local), actions);
             }
             Err(NetEvent::AcceptFailed { listener, link, error }) => {
                 self.accept_failed(now, listener, link, error);

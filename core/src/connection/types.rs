@@ -153,6 +153,8 @@ pub struct PeerInfo {
     pub address: Option<Address>,
     /// The address of its socket.
     pub socket: SocketAddr,
+    /// Our own address on this link: of an accepted peer, where it has reached us.
+    pub local: SocketAddr,
     /// The id of this connection at its end.
     pub connection: ConnectionId,
 }

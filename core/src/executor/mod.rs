@@ -207,6 +207,9 @@ impl Executor {
                 self.fetch_outcome(now, callback, outcome, out);
             }
             Op::FetchCommit { callback } => {
+                if let Ok(DiskDone::Committed { beside }) = &result {
+                    self.landed_beside(callback, beside, out);
+                }
                 let outcome = self.fetches.committed(callback, nothing(result), &mut self.ops, out);
                 self.fetch_outcome(now, callback, outcome, out);
             }

@@ -1,7 +1,7 @@
 //! What an executor is asked and what it tells.
 
 use crate::connection::DisconnectReason;
-use crate::disk::FileError;
+use crate::disk::{Beside, FileError};
 use crate::message::{EndKind, Exit, Placement, StopReason, Times, WaitReason};
 use crate::net::NetError;
 use crate::process::Stream;
@@ -329,6 +329,14 @@ pub enum ExecutorNotice {
         done: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// Changes of one of our tasks have met something that the user changed meanwhile: that is left alone, and they stand
+    /// beside it.
+    LandedBeside {
+        /// The task.
+        task: TaskId,
+        /// Which.
+        beside: Beside,
     },
     /// One of our tasks has ended: exactly once a task.
     Ended {

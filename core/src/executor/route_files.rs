@@ -5,7 +5,7 @@ use super::ops::Op;
 use super::peers::{Lane, Side};
 use super::service::{Sent, Served};
 use super::{Executor, ExecutorNotice, FileStep, Out};
-use crate::disk::{DiskDone, DiskRequest, FileError, FileErrorKind};
+use crate::disk::{Beside, DiskDone, DiskRequest, FileError, FileErrorKind};
 use crate::message::{Block, FileBegin, FileCancel, FileEnd, FileFailed, FileRefused, FileRequest, Message};
 use crate::{CallbackId, ConnectionId, InstanceId, Instant, TreeId};
 use alloc::format;
@@ -74,6 +74,13 @@ impl Executor {
                 }
             }
             FetchOutcome::Settled(wanted) => self.settled(now, callback, &wanted, out),
+        }
+    }
+
+    /// Told even if nobody waits for the files any more: they are on the user's disk.
+    pub(super) fn landed_beside(&self, callback: CallbackId, beside: &Beside, out: &mut Out) {
+        if let Some(Wanted { task, .. }) = self.fetches.wanted(callback).filter(|_| beside.count > 0) {
+            out.notify(ExecutorNotice::LandedBeside { task: *task, beside: beside.clone() });
         }
     }
 
@@ -273,7 +280,10 @@ impl Executor {
     ) {
         let block = result.and_then(|done| match done {
             DiskDone::Block { data, hash } => Ok((data, hash)),
-            DiskDone::Nothing | DiskDone::Opened { .. } | DiskDone::Root { .. } => Err(unexpected()),
+            DiskDone::Nothing
+            | DiskDone::Opened { .. }
+            | DiskDone::Root { .. }
+            | DiskDone::Committed { .. } => Err(unexpected()),
         });
         let (messages, sent) = self.service.block_read(line, callback, index, block);
         for message in messages {
@@ -293,7 +303,10 @@ impl Executor {
     ) {
         let root = result.and_then(|done| match done {
             DiskDone::Root { root } => Ok(root),
-            DiskDone::Nothing | DiskDone::Opened { .. } | DiskDone::Block { .. } => Err(unexpected()),
+            DiskDone::Nothing
+            | DiskDone::Opened { .. }
+            | DiskDone::Block { .. }
+            | DiskDone::Committed { .. } => Err(unexpected()),
         });
         let Some((message, sent)) = self.service.root_read(line, callback, root) else { return };
         self.send(now, line, message, out);

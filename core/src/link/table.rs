@@ -35,7 +35,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// The dial has succeeded.
-    Dialed { peer: SocketAddr },
+    Dialed { peer: SocketAddr, local: SocketAddr },
     /// The dial has failed; the link does not exist.
     DialFailed { error: NetError },
     /// The send under way is complete.
@@ -72,7 +72,7 @@ impl LinkEvent {
     /// The link that a network event is about, and what it says; `None` if it is about something else.
     pub(crate) fn of(event: NetEvent) -> Result<(LinkId, Self), NetEvent> {
         Ok(match event {
-            NetEvent::Dialed { link, peer, .. } => (link, Self::Dialed { peer }),
+            NetEvent::Dialed { link, peer, local } => (link, Self::Dialed { peer, local }),
             NetEvent::DialFailed { link, error } => (link, Self::DialFailed { error }),
             NetEvent::Sent { link } => (link, Self::Sent),
             NetEvent::Received { link, data } => (link, Self::Received { data }),

@@ -40,7 +40,7 @@ impl Registry {
         }
         let Ask { request, question } = ask;
         let reply = match &question {
-            Question::Nodes => Some(self.nodes(now)),
+            Question::Nodes => Some(self.nodes(now, &session)),
             Question::Tasks => Some(self.tasks(now)),
             Question::Cancel(name) | Question::Why(name) => match self.meant(name) {
                 Meant::Task(task) => {
@@ -137,13 +137,13 @@ impl Registry {
         }
     }
 
-    fn nodes(&self, now: Instant) -> Reply {
+    fn nodes(&self, now: Instant, asker: &Session) -> Reply {
         let rows = self.members.iter().map(|(instance, member)| {
             let (running, proposed) = self.capacity.load(instance);
             NodeRow {
                 instance,
                 name: member.name.as_ref().into(),
-                address: member.address.clone(),
+                address: asker.told(&member.address),
                 slots: member.slots,
                 running,
                 proposed,

@@ -101,8 +101,9 @@ impl Registry {
         self.set(now, task, State::Proposed { to, number });
         // Looked at then: an executor that ignores it must not keep it for ever.
         self.queue.arm(task, now + self.limits.lease);
-        if tell {
-            self.send_to(now, to, Assign { task, publisher }, out);
+        let link = self.members.connection(to).filter(|_| tell);
+        if let Some((link, session)) = link.and_then(|link| Some((link, self.sessions.session(link)?))) {
+            self.send(now, link, Assign { task, publisher: session.told(&publisher) }, out);
         }
         out.notify(RegistryNotice::TaskProposed { task, to, name });
     }

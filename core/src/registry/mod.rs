@@ -213,7 +213,7 @@ impl Registry {
         } else {
             (Standing::Asker, self.limits.ask)
         };
-        let session = Session { peer: peer.instance, socket: peer.socket, standing };
+        let session = Session { peer: peer.instance, socket: peer.socket, local: peer.local, standing };
         if !self.sessions.open(id, session, now + patience) {
             self.turn_away(now, id, session, out);
         }

@@ -2,7 +2,7 @@
 
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::{ConnectionId, InstanceId};
+use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
 
@@ -25,7 +25,16 @@ pub(super) enum Standing {
 pub(super) struct Session {
     pub(super) peer: InstanceId,
     pub(super) socket: SocketAddr,
+    /// Where it has reached us.
+    pub(super) local: SocketAddr,
     pub(super) standing: Standing,
+}
+
+impl Session {
+    /// What the other end should dial for this address of a member's.
+    pub(super) fn told(&self, address: &Address) -> Address {
+        address.as_seen_from(self.socket.ip().to_canonical(), self.local.ip().to_canonical())
+    }
 }
 
 /// All of them. Whoever has to do something soon has a deadline, so that no place is held for ever (ledger N9).

@@ -31,8 +31,8 @@ impl Bench {
     fn join(&mut self, slots: u32) -> InstanceId {
         self.members += 1;
         let member = node(self.members);
-        let session =
-            Session { peer: member, socket: "10.0.0.9:5000".parse().unwrap(), standing: Standing::Newcomer };
+        let (socket, local) = ("10.0.0.9:5000".parse().unwrap(), "10.0.0.1:7000".parse().unwrap());
+        let session = Session { peer: member, socket, local, standing: Standing::Newcomer };
         let id = ConnectionId(self.members);
         assert!(self.registry.sessions.open(id, session, Instant::FAR_FUTURE));
         let register = Register {

@@ -619,6 +619,7 @@ fn k8_accepted_connections_are_announced_once_and_outlive_their_listener() {
         name: "node-0".into(),
         address: Some(address("10.0.0.1:9")),
         socket: world.address_of(0),
+        local: socket(AT),
         connection: id,
     };
     assert_eq!(*peer, expected);

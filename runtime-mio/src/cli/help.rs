@@ -55,7 +55,7 @@ forwarded when it is a pipe or a file.
 
 With -C, what the command changed comes back into DIR. What you changed there
 meanwhile is left alone; the command's version lands beside it, as
-NAME.xxnet-new.
+NAME.xxnet-new, and each is named on standard error.
 
 Examples:
   xxnet run -- hostname

@@ -129,6 +129,7 @@ impl Notable for ExecutorNotice {
         match self {
             Self::RegistryLost { .. }
             | Self::AttemptLost { .. }
+            | Self::LandedBeside { .. }
             | Self::Unreachable { .. }
             | Self::TurnedAway { .. }
             | Self::Misbehaved { .. }
@@ -254,6 +255,14 @@ impl Notable for ExecutorNotice {
                     "result": result,
                     "done": done,
                     "total": total,
+                }),
+            ),
+            Self::LandedBeside { task, beside } => (
+                "landed-beside",
+                json!({
+                    "task": task.to_string(),
+                    "count": beside.count,
+                    "first": beside.first.iter().map(|aside| [&aside.own, &aside.name]).collect::<Vec<_>>(),
                 }),
             ),
             Self::Ended { task, ending } => {

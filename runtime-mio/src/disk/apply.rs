@@ -1,12 +1,12 @@
 //! Staged entries into a folder that is there already, entry by entry.
 
-use super::error::{About, below};
+use super::error::{About, below, shown};
 use super::scan::join_time;
 use super::source::SourceTree;
 use crate::fs::{Cursor, Dir, Kind, Stat, split};
 use std::collections::BTreeSet;
 use std::io;
-use xxnet_core::disk::{FileError, FileErrorKind};
+use xxnet_core::disk::{Beside, FileError, FileErrorKind};
 use xxnet_core::manifest::{Entry, EntryKind, Manifest};
 
 /// What happens to what stands in the way.
@@ -19,14 +19,14 @@ pub(super) enum Policy<'a> {
     Careful(&'a SourceTree),
 }
 
-/// Moves everything that is staged below `staged` to its place below `target`.
+/// Moves everything that is staged below `staged` to its place below `target`, and says what landed beside it.
 pub(super) fn apply(
     manifest: &Manifest,
     staged: Dir,
     target: Dir,
     name: &str,
     policy: Policy<'_>,
-) -> Result<(), FileError> {
+) -> Result<Beside, FileError> {
     let mut apply = Apply {
         manifest,
         staged: Cursor::new(staged),
@@ -34,6 +34,7 @@ pub(super) fn apply(
         name,
         moved: BTreeSet::new(),
         modes: Vec::new(),
+        beside: Beside::default(),
     };
     match policy {
         Policy::Replace => {
@@ -46,7 +47,7 @@ pub(super) fn apply(
     for (path, mode) in std::mem::take(&mut apply.modes).into_iter().rev() {
         apply.target.folder(&path).and_then(|dir| dir.set_own(mode, None)).about(|| below(name, &path))?;
     }
-    Ok(())
+    Ok(apply.beside)
 }
 
 /// Sets modes and times of the folders below `path` of a staged tree, the innermost first.
@@ -78,6 +79,8 @@ struct Apply<'a> {
     moved: BTreeSet<Vec<u8>>,
     /// Modes that folders get in the end.
     modes: Vec<(Vec<u8>, u32)>,
+    /// What may not replace the user's own.
+    beside: Beside,
 }
 
 impl Apply<'_> {
@@ -172,8 +175,13 @@ impl Apply<'_> {
                     }
                     _ => true,
                 };
-                let leaf = if free { split(path).1.to_vec() } else { self.beside(path)? };
-                self.go(entry, &leaf)
+                if free {
+                    return self.go(entry, split(path).1);
+                }
+                let leaf = self.beside(path)?;
+                self.go(entry, &leaf)?;
+                self.beside.push(|| below(self.name, path), || shown(&leaf));
+                Ok(())
             }
         }
     }
@@ -212,11 +220,6 @@ impl Apply<'_> {
                 name.extend_from_slice(format!("-{number}").as_bytes());
             }
             if dir.find(&name)?.is_none() {
-                tracing::warn!(
-                    file = %below(self.name, path),
-                    beside = %String::from_utf8_lossy(&name),
-                    "it was changed here meanwhile and is left alone; what came back is beside it"
-                );
                 return Ok(name);
             }
         }

@@ -138,7 +138,10 @@ impl Shared {
             DiskRequest::WriteBlock { tree, index, data, hash } => {
                 self.target(tree)?.write_block(index, &data, hash)?;
             }
-            DiskRequest::Commit { tree, root } => self.target(tree)?.commit(root, &self.folders)?,
+            DiskRequest::Commit { tree, root } => {
+                let beside = self.target(tree)?.commit(root, &self.folders)?;
+                return Ok(DiskDone::Committed { beside });
+            }
             DiskRequest::CloseTree { tree } => {
                 let closed = lock(&self.trees).remove(&tree);
                 if let Some(Tree::Target(target)) = closed {

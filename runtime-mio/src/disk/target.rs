@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use xxnet_core::FolderId;
-use xxnet_core::disk::{BLOCK, FileError, FileErrorKind, Hash, Target};
+use xxnet_core::disk::{BLOCK, Beside, FileError, FileErrorKind, Hash, Target};
 use xxnet_core::manifest::{EntryKind, Manifest, clean_name};
 
 /// An open target.
@@ -177,8 +177,8 @@ impl TargetTree {
         Ok(())
     }
 
-    /// Checks the whole and makes it visible.
-    pub(super) fn commit(&self, root: Hash, folders: &Folders) -> Result<(), FileError> {
+    /// Checks the whole and makes it visible; says what landed beside the user's own.
+    pub(super) fn commit(&self, root: Hash, folders: &Folders) -> Result<Beside, FileError> {
         let mut over = self.over.write().unwrap_or_else(PoisonError::into_inner);
         let progress = lock(&self.progress);
         let complete = progress.hashes.len() as u64 == self.stream_len.div_ceil(BLOCK)
@@ -188,14 +188,17 @@ impl TargetTree {
         let staged = self.staged.get().filter(|_| complete && !*over);
         let staged = staged.ok_or_else(|| FileError::new(FileErrorKind::Mismatch, self.name.clone()))?;
         staged.complete()?;
+        let mut beside = Beside::default();
         match &self.place {
             Place::Beside { folder, name } => self.place_beside(staged, folder, name)?,
-            Place::Into(folder) => self.place_into(staged, folder, Policy::Replace)?,
-            Place::Merge(folder, shipped) => self.place_into(staged, folder, Policy::Careful(shipped))?,
+            Place::Into(folder) => self.fill(staged, folder)?,
+            Place::Merge(folder, shipped) => {
+                beside = self.place_into(staged, folder, Policy::Careful(shipped))?;
+            }
             Place::Work { folder, name } => self.place_in_work(staged, *folder, name, folders)?,
         }
         *over = true;
-        Ok(())
+        Ok(beside)
     }
 
     /// Removes what is staged.
@@ -214,7 +217,7 @@ impl TargetTree {
         let there = folder.find(name).about(about)?.map(|stat| stat.kind);
         match (&staged.manifest.entries[0].kind, there) {
             (EntryKind::Folder { .. }, Some(Kind::Folder)) => {
-                self.place_into(staged, &folder.dir(name).about(about)?, Policy::Replace)
+                self.fill(staged, &folder.dir(name).about(about)?)
             }
             (EntryKind::Folder { mode, mtime }, None) => {
                 let root = self.stage.dir(&self.stage_name).about(about)?;
@@ -229,16 +232,22 @@ impl TargetTree {
         }
     }
 
-    fn place_into(&self, staged: &Staged, folder: &Dir, policy: Policy<'_>) -> Result<(), FileError> {
+    /// Into a folder that is there; files there are replaced.
+    fn fill(&self, staged: &Staged, folder: &Dir) -> Result<(), FileError> {
+        self.place_into(staged, folder, Policy::Replace).map(|_| ())
+    }
+
+    fn place_into(&self, staged: &Staged, folder: &Dir, policy: Policy<'_>) -> Result<Beside, FileError> {
         let about = || self.name.clone();
         if !matches!(staged.manifest.entries[0].kind, EntryKind::Folder { .. }) {
             return Err(FileError::new(FileErrorKind::InTheWay, self.name.clone()));
         }
         let from = self.stage.dir(&self.stage_name).about(about)?;
         let to = folder.try_clone().about(about)?;
-        apply(&staged.manifest, from, to, &self.name, policy)?;
+        let beside = apply(&staged.manifest, from, to, &self.name, policy)?;
         // What is left are folders that were there already, and names that changes had deleted.
-        remove_tree(&self.stage, &self.stage_name).about(about)
+        remove_tree(&self.stage, &self.stage_name).about(about)?;
+        Ok(beside)
     }
 
     /// Into an attempt's folder, whose state is remembered so that changes can be told later.
@@ -254,7 +263,7 @@ impl TargetTree {
         let mut arrived = Baseline::new();
         let prefix: &[u8] = if name == b"." { b"" } else { name };
         if prefix.is_empty() {
-            self.place_into(staged, &root, Policy::Replace)?;
+            self.fill(staged, &root)?;
         } else {
             let mut cursor = Cursor::new(root.try_clone().about(about)?);
             let (parent, leaf) = split(prefix);

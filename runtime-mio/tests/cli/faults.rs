@@ -34,12 +34,7 @@ fn t7_a_host_that_falls_silent_keeps_its_task_until_the_lease_is_over() {
     let tasks = cluster.until_tasks(|tasks| tasks.len() == 1 && tasks[0]["executor"].is_string());
     let victim = if tasks[0]["executor"] == "node-1" { 0 } else { 1 };
     // As if the whole host were frozen: supervisor, executor, keepers, commands.
-    let mut frozen = vec![cluster.executors[victim].process];
-    while let Some(parent) =
-        frozen.iter().find_map(|process| children(*process).into_iter().find(|child| !frozen.contains(child)))
-    {
-        frozen.push(parent);
-    }
+    let frozen = family(cluster.executors[victim].process);
     let silent = std::time::Instant::now();
     frozen.iter().for_each(|process| signal(*process, libc::SIGSTOP));
     running.until_out("attempt 2");

@@ -111,6 +111,50 @@ fn t1_a_folder_is_shipped_built_and_brought_back() {
 }
 
 #[test]
+fn f13_what_could_not_replace_the_users_own_is_said() {
+    let cluster = Cluster::new(1, 1);
+    let home = &cluster.home;
+    let name = |n: u32| format!("d/file-{n:02}");
+    std::fs::create_dir_all(home.here("d")).unwrap();
+    (0..12).for_each(|n| home.write(&name(n), "shipped\n"));
+    let go = home.at("go");
+    let script = format!(
+        "echo on; while [ ! -e {} ]; do sleep 0.01; done; for f in *; do echo changed > $f; done",
+        go.display()
+    );
+    // How many files the user changes meanwhile: none is not worth a word, many are not all named.
+    for (meanwhile, named) in [(0, 0), (2, 2), (12, 10)] {
+        (0..12).for_each(|n| home.write(&name(n), "shipped\n"));
+        let mut running = Running::start(cluster.xxnet(["run", "-q", "-C", "d", "--", "sh", "-c", &script]));
+        running.until_out("on");
+        (0..meanwhile).for_each(|n| home.write(&name(n), "the user's own\n"));
+        std::fs::write(&go, "").unwrap();
+        let ended = running.finish();
+        std::fs::remove_file(&go).unwrap();
+        ended.expect(0);
+        for n in 0..meanwhile {
+            assert_eq!(home.read(&name(n)), "the user's own\n");
+            let beside = home.here(&(name(n) + ".xxnet-new"));
+            assert_eq!(std::fs::read_to_string(&beside).unwrap(), "changed\n");
+            std::fs::remove_file(beside).unwrap();
+        }
+        (meanwhile..12).for_each(|n| assert_eq!(home.read(&name(n)), "changed\n"));
+        let lines: Vec<&str> = ended.err.lines().collect();
+        for (n, line) in (0..named).zip(&lines) {
+            let own = home.here(&name(n));
+            let wanted = format!("xxnet: {} has changed here", own.display());
+            assert!(
+                line.starts_with(&wanted) && line.contains(&format!("as file-{n:02}.xxnet-new")),
+                "{line}"
+            );
+        }
+        let more = usize::from(meanwhile > named);
+        assert_eq!(lines.len(), named as usize + more, "{}", ended.err);
+        assert!(more == 0 || lines[10].contains("and 2 more"), "{}", ended.err);
+    }
+}
+
+#[test]
 fn t1_a_c_project_is_made_elsewhere() {
     let tools = ["make", "cc"].map(|tool| std::process::Command::new(tool).arg("--version").output().is_ok());
     if tools.contains(&false) {

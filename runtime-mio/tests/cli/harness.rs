@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -127,9 +127,13 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn registry(home: &Home, listen: &str) -> Self {
+        Self::start(Self::registry_command(home, listen), "listening")
+    }
+
+    pub(crate) fn registry_command(home: &Home, listen: &str) -> Command {
         let mut command = home.xxnet(["--log-format=json", "-v", "reg", "--until-stdin-closes"]);
         command.arg(format!("--listen={listen}"));
-        Self::start(command, "listening")
+        command
     }
 
     pub(crate) fn executor(home: &Home, registry: &str, number: usize, slots: usize) -> Self {
@@ -259,12 +263,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        let (mut running, out) = Self::unread(command);
+        running.out = pieces(out);
+        running
+    }
+
+    /// Its standard output is the caller's to read.
+    pub(crate) fn unread(mut command: Command) -> (Self, ChildStdout) {
         let began = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = pieces(child.stdout.take().unwrap());
+        let out = child.stdout.take().unwrap();
         let err = pieces(child.stderr.take().unwrap());
-        Self { child: Some(child), began, out, err, seen: [Vec::new(), Vec::new()] }
+        (Self { child: Some(child), began, out: channel().1, err, seen: [Vec::new(), Vec::new()] }, out)
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -308,8 +319,7 @@ impl Running {
 
     /// Nobody reads standard output any more.
     pub(crate) fn close_out(&mut self) {
-        let (_, nothing) = channel();
-        self.out = nothing;
+        self.out = channel().1;
     }
 
     pub(crate) fn signal(&self, number: i32) {
@@ -448,6 +458,40 @@ pub(crate) fn children(process: u32) -> Vec<u32> {
             list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>()
         })
         .collect()
+}
+
+/// A process and all that descend from it.
+pub(crate) fn family(process: u32) -> Vec<u32> {
+    let mut all = vec![process];
+    let mut at = 0;
+    while let Some(process) = all.get(at) {
+        all.extend(children(*process));
+        at += 1;
+    }
+    all
+}
+
+/// Whether the process is one of ours and not a command.
+pub(crate) fn is_ours(process: u32) -> bool {
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_xxnet")).unwrap();
+    std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe == program)
+}
+
+/// Whether all of a process is over, so that nothing is open or locked by it any more: it is not there, or waits for whoever
+/// has to take note of its end.
+pub(crate) fn is_gone(process: u32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    })
+}
+
+/// The most memory that a process has had at once, in bytes.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }
 
 /// A port that nothing listens on, for now.

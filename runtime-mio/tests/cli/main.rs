@@ -5,6 +5,12 @@
 mod bad_input;
 mod faults;
 mod files;
+mod full_disk;
 mod harness;
+mod hosts;
+mod large;
 mod lists;
+mod namespace;
+mod restarts;
 mod run;
+mod storm;

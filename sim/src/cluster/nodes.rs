@@ -73,14 +73,14 @@ impl Cluster {
         let instance = InstanceId(id);
         let mut config = Config::new(instance, name.clone(), KEY, choices.word());
         config.limits = self.setup.limits.clone();
-        let wildcard = self.world.ctx.choices.chance(500);
+        let wildcard = self.world.ctx.choices.chance(500) || self.on_host(host).count() > 1;
         let ip = if wildcard { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { host.ip() };
         let (brain, supervised): (Box<dyn Brain>, bool) = match role {
             Role::Registry => (Box::new(Adapter::new(Registry::new(config))), false),
             Role::Publisher | Role::Executor(_) => {
                 let slots = if let Role::Executor(slots) = role { slots } else { 0 };
                 let settings = ExecutorConfig {
-                    registries: self.registries(),
+                    registries: self.registries(host),
                     listen: SocketAddr::new(ip, if slots == 0 { 0 } else { EXECUTOR_PORT }),
                     advertise: None,
                     slots,
@@ -108,7 +108,13 @@ impl Cluster {
         node.stopped = false;
     }
 
-    fn registries(&mut self) -> Vec<Address> {
+    /// The nodes that live on a host.
+    fn on_host(&self, host: HostId) -> impl Iterator<Item = usize> + '_ {
+        (0..self.nodes.len()).filter(move |at| self.nodes[*at].host == host)
+    }
+
+    /// As they are dialled from a host.
+    fn registries(&mut self, from: HostId) -> Vec<Address> {
         let hosts: Vec<(HostId, String)> = self
             .nodes
             .iter()
@@ -117,7 +123,9 @@ impl Cluster {
             .collect();
         let by_name = self.world.ctx.choices.chance(300);
         let address = |(host, name): (HostId, String)| {
-            if by_name {
+            if host == from {
+                Address::Socket(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), REGISTRY_PORT))
+            } else if by_name {
                 Address::Name(name, REGISTRY_PORT)
             } else {
                 Address::Socket(host.socket(REGISTRY_PORT))
@@ -134,12 +142,17 @@ impl Cluster {
         }
     }
 
-    /// Takes a node's power away.
-    pub(crate) fn power_off(&mut self, at: usize) {
-        self.world.power_off(self.nodes[at].host);
-        if let Some(proc) = self.nodes[at].proc.take() {
-            self.oracles.died(proc);
+    /// Takes a node's power away, and that of all on its host. Who they are.
+    pub(crate) fn power_off(&mut self, at: usize) -> Vec<usize> {
+        let host = self.nodes[at].host;
+        self.world.power_off(host);
+        let all: Vec<usize> = self.on_host(host).collect();
+        for at in &all {
+            if let Some(proc) = self.nodes[*at].proc.take() {
+                self.oracles.died(proc);
+            }
         }
+        all
     }
 
     /// Starts a node again, after a while.

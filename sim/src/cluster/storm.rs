@@ -70,8 +70,9 @@ impl Cluster {
                 self.restart_after(at, delay);
             }
             Fault::HostCrash => {
-                self.power_off(at);
-                self.restart_after(at, delay);
+                for at in self.power_off(at) {
+                    self.restart_after(at, delay);
+                }
             }
             Fault::ProcessFreeze => {
                 self.world.freeze(proc);

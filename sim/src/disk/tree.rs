@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
-use xxnet_core::disk::{BLOCK, DiskDone, FileError, FileErrorKind, Hash};
+use xxnet_core::disk::{BLOCK, Beside, DiskDone, FileError, FileErrorKind, Hash};
 use xxnet_core::manifest::{Entry, EntryKind, Manifest, Mtime};
 
 /// One thing in a tree.
@@ -68,20 +68,38 @@ pub(crate) fn changes(before: &Files, after: &Files) -> Files {
     found
 }
 
-/// Applies changes.
-pub(crate) fn merge(here: &mut Files, changes: &Files) {
+/// Applies changes; what has changed here since it was shipped is left alone, and the new one lands beside it.
+pub(crate) fn merge(here: &mut Files, shipped: &Files, changes: &Files) -> Beside {
+    let mut beside = Beside::default();
     for (path, node) in changes {
-        if *node == Node::Deleted {
-            here.remove(path);
-        } else {
-            here.insert(path.clone(), node.clone());
+        match (here.get(path) == shipped.get(path), node) {
+            (true, Node::Deleted) => {
+                here.remove(path);
+            }
+            (true, _) => {
+                here.insert(path.clone(), node.clone());
+            }
+            (false, Node::Deleted) => {}
+            (false, Node::Folder { .. }) if matches!(here.get(path), Some(Node::Folder { .. })) => {}
+            (false, _) => {
+                let aside = [path, &b".xxnet-new"[..]].concat();
+                beside.push(|| lossy(path), || lossy(&aside));
+                here.insert(aside, node.clone());
+            }
         }
     }
+    beside
+}
+
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }
 
 /// A tree that is open for reading.
 #[derive(Debug)]
 pub(crate) struct SourceTree {
+    /// As it was scanned.
+    pub(crate) files: Files,
     stream: Bytes,
     manifest_len: u64,
     stamp: u64,
@@ -93,7 +111,7 @@ impl SourceTree {
     pub(crate) fn new(files: &Files) -> Result<Self, FileError> {
         let (stream, manifest_len) = encode(files)?;
         let stamp = hash(&stream).0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Ok(Self { stream, manifest_len, stamp, changes_at: None })
+        Ok(Self { files: files.clone(), stream, manifest_len, stamp, changes_at: None })
     }
 
     pub(crate) fn lengths(&self) -> (u64, u64, u64) {

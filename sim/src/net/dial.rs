@@ -48,7 +48,9 @@ impl Net {
     ) -> StreamId {
         self.last += 1;
         let id = StreamId(self.last);
-        let from = host.socket(self.next_port());
+        // Over loopback both ends have loopback's address.
+        let ip = if address.ip().is_loopback() { address.ip() } else { host.ip() };
+        let from = SocketAddr::new(ip, self.next_port());
         let ends = [new_end(host, holder, from), new_end(target, Holder::Nobody, address)];
         let ways = [Direction::draw(ctx), Direction::draw(ctx)];
         self.streams.insert(id, Stream { ends, ways, fate, recorded: Vec::new() });

@@ -2,6 +2,7 @@
 
 use super::super::errors::{Failure, Outcome, exit};
 use super::super::host::{self, Door, Flow};
+use super::super::table::printable;
 use super::super::words::{is_hopeless, no_registry, publish_error};
 use super::super::{daemon, eprintln_quietly, notices, say, say_error};
 use super::hint::Hint;
@@ -14,7 +15,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use xxnet_core::connection::DisconnectReason;
-use xxnet_core::disk::{FileError, FileErrorKind};
+use xxnet_core::disk::{Aside, Beside, FileError, FileErrorKind};
 use xxnet_core::executor::{Ending, ExecutorCommand, ExecutorNotice};
 use xxnet_core::message::{Exit, WaitReason};
 use xxnet_core::process::ExitStatus;
@@ -130,6 +131,10 @@ impl Session {
             }
             ExecutorNotice::Progress { file, result, done, total, .. } => {
                 self.progress.at(&file, result, done, total);
+            }
+            ExecutorNotice::LandedBeside { beside, .. } => {
+                self.progress.clear();
+                landed_beside(&beside).iter().for_each(|line| say(line));
             }
             ExecutorNotice::Ended { ending, .. } => {
                 self.hint.over();
@@ -275,6 +280,20 @@ impl Session {
         // The command's own failure says more than a missing output.
         if missing && code == exit::OK { Err(Failure::silent(exit::RUN_FAILED)) } else { Ok(code) }
     }
+}
+
+/// One sentence for each that is named. Said even if quiet: it is the user who must bring the two together.
+fn landed_beside(beside: &Beside) -> Vec<String> {
+    let line = |Aside { own, name }: &Aside| {
+        let (own, name) = (printable(own), printable(name));
+        format!(
+            "{own} has changed here since it was shipped, so yours stays; the command's is beside it as {name}: \
+             merge the two, then remove that one"
+        )
+    };
+    let more = beside.count - beside.first.len() as u64;
+    let rest = format!("and {more} more, each beside yours as NAME.xxnet-new");
+    beside.first.iter().map(line).chain((more > 0).then_some(rest)).collect()
 }
 
 fn say_cancelling(signal: i32) {

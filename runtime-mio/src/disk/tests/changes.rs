@@ -38,10 +38,27 @@ impl Trip {
         self.world.read(Source::Changes { folder: self.folder }).unwrap()
     }
 
-    fn back(&self) {
-        let path = bytes_of(&self.here(""));
-        self.world.receive(Target::Merge { path, shipped: self.shipped }, &self.changes()).unwrap();
+    /// The changes come back: the names of what landed beside the user's own.
+    fn back(&self) -> Vec<String> {
+        let (path, stream) = (bytes_of(&self.here("")), self.changes());
+        let tree = self.world.begin(Target::Merge { path, shipped: self.shipped }, &stream).unwrap();
+        for (index, block) in (0..).zip(&stream.blocks) {
+            self.world.put(tree, index, block).unwrap();
+        }
+        let done = self.world.commit(tree, stream.root).unwrap();
+        self.world.close(tree);
         self.world.assert_nothing_left();
+        let DiskDone::Committed { beside } = done else { panic!("{done:?}") };
+        assert_eq!(beside.count, beside.first.len() as u64);
+        for aside in &beside.first {
+            let own = Path::new(&aside.own);
+            assert!(own.with_file_name(&aside.name).exists(), "{aside:?}");
+            assert!(
+                own.starts_with(self.here(""))
+                    && aside.name.starts_with(own.file_name().unwrap().to_str().unwrap())
+            );
+        }
+        beside.first.into_iter().map(|aside| aside.name).collect()
     }
 
     fn names(&self) -> Vec<String> {
@@ -112,7 +129,7 @@ fn new_changed_and_deleted_come_back() {
         .map(|(path, _)| path)
         .collect();
     assert_eq!(deleted, ["dir/gone", "dir2", "gone"]);
-    trip.back();
+    assert!(trip.back().is_empty(), "everything could land");
     assert_eq!(trip.names(), ["change", "dir", "keep", "link", "made", "new"]);
     assert_eq!(read(trip.here("change")), "after");
     assert_eq!(read(trip.here("made/deep/file")), "deep");
@@ -123,7 +140,7 @@ fn new_changed_and_deleted_come_back() {
 }
 
 #[test]
-fn what_the_user_changed_meanwhile_is_left_alone() {
+fn f13_what_the_user_changed_meanwhile_is_left_alone() {
     let trip = Trip::new(&[
         ("both", "before"),
         ("gone-there", "x"),
@@ -142,7 +159,7 @@ fn what_the_user_changed_meanwhile_is_left_alone() {
     fs::write(trip.here("d/mine"), "the user's").unwrap();
     fs::write(trip.here("d/added"), "the user's").unwrap();
     fs::remove_file(trip.here("gone-here")).unwrap();
-    trip.back();
+    assert_eq!(trip.back(), ["both.xxnet-new", "fresh.xxnet-new", "gone-here.xxnet-new"]);
     for name in ["both", "fresh", "gone-there", "d/mine", "d/added"] {
         assert_eq!(read(trip.here(name)), "the user's", "{name}");
     }
@@ -164,7 +181,7 @@ fn a_file_that_became_a_folder_and_the_other_way_round() {
         fs::write(trip.there(name), "now a file").unwrap();
     }
     fs::write(trip.here("mixed/users"), "the user's").unwrap();
-    trip.back();
+    assert_eq!(trip.back(), ["mixed.xxnet-new"]);
     assert_eq!(read(trip.here("file/inner")), "inner");
     assert_eq!(read(trip.here("folder")), "now a file");
     assert_eq!(read(trip.here("mixed/users")), "the user's");
@@ -172,14 +189,26 @@ fn a_file_that_became_a_folder_and_the_other_way_round() {
 }
 
 #[test]
-fn a_whole_folder_that_collides_lands_beside() {
+fn f13_a_whole_folder_that_collides_lands_beside() {
     let trip = Trip::new(&[("a", "a")]);
     fs::create_dir_all(trip.there("out/deep")).unwrap();
     fs::write(trip.there("out/deep/file"), "deep").unwrap();
     fs::write(trip.here("out"), "the user's").unwrap();
-    trip.back();
+    assert_eq!(trip.back(), ["out.xxnet-new"], "a folder counts once, with all that is in it");
     assert_eq!(read(trip.here("out")), "the user's");
     assert_eq!(read(trip.here("out.xxnet-new/deep/file")), "deep");
+}
+
+#[test]
+fn f13_a_second_run_finds_another_free_name() {
+    let trip = Trip::new(&[("a", "before")]);
+    fs::write(trip.there("a"), "the command's").unwrap();
+    fs::write(trip.here("a"), "the user's").unwrap();
+    fs::write(trip.here("a.xxnet-new"), "of the run before").unwrap();
+    assert_eq!(trip.back(), ["a.xxnet-new-2"]);
+    assert_eq!(read(trip.here("a")), "the user's");
+    assert_eq!(read(trip.here("a.xxnet-new")), "of the run before");
+    assert_eq!(read(trip.here("a.xxnet-new-2")), "the command's");
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Machine for End {
                     actions.net(NetAction::Send { link: LINK, buffers });
                 }
                 (1, DiskDone::Nothing) => self.write_on(actions),
-                (2, DiskDone::Nothing) => actions.notify(Say::Done),
+                (_, DiskDone::Committed { .. }) => actions.notify(Say::Done),
                 (_, DiskDone::Nothing) => {
                     self.writing -= 1;
                     self.write_on(actions);

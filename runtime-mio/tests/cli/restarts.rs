@@ -1,0 +1,148 @@
+//! Daemons that are killed and started again as they were: they go on, and what they had left is gone.
+
+use crate::harness::*;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+
+/// Which processes of an executor are killed.
+#[derive(Clone, Copy)]
+enum Victim {
+    Executor,
+    Supervisor,
+    Both,
+}
+
+/// Kills an executor, waits until it is gone with all of its processes, and starts it again as it was: with its name, its work
+/// directory and its address.
+fn kill_and_restart(cluster: &mut Cluster, victim: Victim) {
+    let mut old = cluster.executors.remove(0);
+    let family = family(old.process);
+    if let Victim::Supervisor | Victim::Both = victim {
+        signal(old.process, libc::SIGKILL);
+    }
+    if let Victim::Executor | Victim::Both = victim {
+        signal(old.inner, libc::SIGKILL);
+    }
+    until("the executor to be gone", || !old.lives() && family.iter().all(|process| is_gone(*process)));
+    let left = std::fs::read_dir(cluster.home.at("work")).unwrap().count();
+    assert_eq!(left, usize::from(!matches!(victim, Victim::Supervisor)), "a killed executor cannot tidy up");
+    let mut again = Daemon::executor_command(&cluster.home, &cluster.registry.address, 1, 1);
+    again.arg(format!("--listen={}", old.address));
+    cluster.executors.push(Daemon::start(again, "registered"));
+    assert_eq!(cluster.executors[0].address, old.address);
+    let now = std::fs::read_dir(cluster.home.at("work")).unwrap().count();
+    assert_eq!(now, 1, "what the killed one had left is still there");
+}
+
+#[test]
+fn x4_a_killed_executor_starts_again_and_goes_on_whatever_it_was_doing() {
+    let mut cluster = Cluster::new(1, 1);
+    let large = 96 << 20;
+    File::create(cluster.home.here("in")).unwrap().set_len(large).unwrap();
+    let mark = format!("8{:07}", std::process::id());
+    // The first attempt at it never ends by itself; its result is as large as its input.
+    let script = |long: bool| {
+        let wait = if long { format!("[ $XXNET_ATTEMPT = 2 ] || sleep {mark}") } else { "true".to_owned() };
+        format!("echo attempt $XXNET_ATTEMPT; {wait}; mv in out")
+    };
+    let staged = |home: &Home| {
+        let mut names = std::fs::read_dir(home.here("")).unwrap().flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_str().unwrap().starts_with(".xxnet-"))
+    };
+    kill_and_restart(&mut cluster, Victim::Executor);
+    for (moment, victim) in [
+        ("fetching", Victim::Executor),
+        ("running", Victim::Executor),
+        ("running", Victim::Supervisor),
+        ("running", Victim::Both),
+        ("returning", Victim::Executor),
+        ("returning", Victim::Both),
+    ] {
+        let script = script(moment == "running");
+        let args = ["run", "-q", "-i", "in", "-o", "out", "--", "sh", "-c", &script];
+        let mut running = Running::start(cluster.xxnet(args));
+        match moment {
+            "fetching" => until("the input to be on its way", || !cluster.home.work_folders().is_empty()),
+            "running" => _ = running.until_out("attempt 1\n"),
+            _ => until("the result to be on its way", || staged(&cluster.home)),
+        }
+        kill_and_restart(&mut cluster, victim);
+        assert_eq!(processes(&format!("sleep\0{mark}")), Vec::<u32>::new());
+        let ended = running.finish();
+        ended.expect(0);
+        // On its way does not mean that it is not there by the time of the kill; running and killed is.
+        let last = if moment != "running" && ended.out == "attempt 1\n" { 1 } else { 2 };
+        assert!(ended.out.ends_with(&format!("attempt {last}\n")), "{moment}: {}", ended.out);
+        let out = cluster.home.here("out");
+        assert_eq!(std::fs::metadata(&out).unwrap().len(), large, "{moment}");
+        std::fs::remove_file(out).unwrap();
+        assert!(!staged(&cluster.home), "{moment}: something half-written is left");
+        until("the attempt's folder to be gone", || cluster.home.work_folders().is_empty());
+    }
+}
+
+#[test]
+fn t7_an_executor_killed_between_the_end_of_its_command_and_the_result() {
+    let mut cluster = Cluster::new(1, 1);
+    let (first, second) = (cluster.home.at("ran-1"), cluster.home.at("ran-2"));
+    // Nobody reads what the publisher writes. It takes 256 KiB and what its pipe holds; the command's own pipe holds 64 KiB: so
+    // the command can write all of this and end, and all of it cannot be at the publisher.
+    let script = format!("seq 50000; touch {}/ran-$XXNET_ATTEMPT", cluster.home.at("").display());
+    let (running, mut out) = Running::unread(cluster.xxnet(["run", "-q", "--", "sh", "-c", &script]));
+    assert!(unsafe { libc::fcntl(out.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } >= 0);
+    let executor = cluster.executors[0].process;
+    until("the command to have ended", || first.exists() && family(executor).into_iter().all(is_ours));
+    kill_and_restart(&mut cluster, Victim::Executor);
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    running.finish().expect(0);
+    assert!(second.exists(), "it was not run again");
+    let whole: String = (1..=50_000).map(|n| format!("{n}\n")).collect();
+    assert!(text.ends_with(&whole), "the second attempt's output is not whole");
+    assert!(text.len() < 2 * whole.len(), "the first attempt's output was all there already");
+}
+
+#[test]
+fn x4_a_registry_killed_at_every_stage_of_a_task() {
+    let mut cluster = Cluster::new(0, 0);
+    let home = Home::new();
+    let restart = |cluster: &mut Cluster| {
+        let address = cluster.registry.address.clone();
+        cluster.registry.kill();
+        cluster.registry = Daemon::registry(&cluster.home, &address);
+    };
+    // While it waits for an executor; and once more before anybody can have come back.
+    let go = home.at("go");
+    let script = format!("echo on; while [ ! -e {} ]; do sleep 0.01; done; echo end", go.display());
+    let mut running = Running::start(cluster.xxnet(["run", "--", "sh", "-c", &script]));
+    running.until_err("no other executor is registered");
+    restart(&mut cluster);
+    restart(&mut cluster);
+    cluster.until_tasks(|tasks| tasks.len() == 1 && tasks[0]["state"] == "waiting");
+    cluster.executors.push(Daemon::executor(&cluster.home, &cluster.registry.address, 1, 1));
+    running.until_out("on\n");
+    // While it runs: neither it nor its slot is touched, and what waits behind it is known again.
+    let mut behind = Running::start(cluster.xxnet(["run", "--", "echo", "behind"]));
+    cluster.until_tasks(|tasks| tasks.len() == 2);
+    restart(&mut cluster);
+    let tasks =
+        cluster.until_tasks(|tasks| tasks.len() == 2 && tasks.iter().any(|task| task["state"] == "running"));
+    assert!(tasks.iter().any(|task| task["state"] == "waiting"), "{tasks:?}");
+    assert_eq!((running.out().as_str(), behind.out().as_str()), ("on\n", ""));
+    // While it is away the task ends.
+    let address = cluster.registry.address.clone();
+    cluster.registry.kill();
+    std::fs::write(&go, "").unwrap();
+    let ended = running.finish();
+    ended.expect(0);
+    assert_eq!(ended.out, "on\nend\n", "it ran once");
+    cluster.registry = Daemon::registry(&cluster.home, &address);
+    behind.until_out("behind\n");
+    behind.finish().expect(0);
+    // After its end: it does not come again, and others do.
+    restart(&mut cluster);
+    assert_eq!(cluster.run(&["--", "echo", "after"]).expect(0).out, "after\n");
+    let tasks = cluster.until_tasks(|tasks| tasks.iter().all(|task| task["state"] == "done"));
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+}
