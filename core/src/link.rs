@@ -16,6 +16,7 @@ use crate::net::{NetAction, NetError};
 use crate::pack::{DataPack, Decoder, PackType};
 use crate::time::Instant;
 use crate::{Actions, InstanceId, LinkId};
+use alloc::boxed::Box;
 use bytes::Bytes;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use outbox::Outbox;
@@ -41,9 +42,9 @@ pub(crate) struct Io<'a, N> {
 #[must_use]
 pub(crate) enum Heard {
     /// A stranger's first words; to be answered with [`Link::welcome`] or [`Link::refuse`].
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// An authentic answer to ours; to be answered with [`Link::confirm`] or [`Link::refuse`].
-    Welcome(Welcome),
+    Welcome(Box<Welcome>),
     /// An authentic proof, and where the dialler's session stands; to be answered with [`Link::establish`] or
     /// [`Link::refuse`].
     Confirm(Resume),

@@ -9,6 +9,7 @@ use crate::link::Link;
 use crate::machine::Actions;
 use crate::net::{NetAction, NetError};
 use crate::{ConnectionId, InstanceId, Instant, LinkId, ListenerId};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use rand::Rng;
@@ -239,7 +240,7 @@ impl ConnectionManager {
         }
         let state = State::Connected { link, peer: peer.clone(), max_data: hello.max_data };
         self.connections.insert(id, Connection::new(kind, Origin::Accepted(key), state));
-        self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer });
+        self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer: Box::new(peer) });
     }
 
     /// A newcomer's link is this connection's from now on, and established.

@@ -8,6 +8,7 @@ use crate::link::Link;
 use crate::machine::Actions;
 use crate::net::{NetAction, NetError};
 use crate::{Address, ConnectionId, InstanceId, Instant, LinkId, QueryId};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -252,7 +253,7 @@ impl ConnectionManager {
         connection.dial = None;
         connection.state = State::Connected { link, peer: peer.clone(), max_data };
         self.act(now, link, actions, |link, io| link.confirm(Resume::default(), io));
-        self.events.push_back(ConnectionEvent::Connected { id, kind, peer });
+        self.events.push_back(ConnectionEvent::Connected { id, kind, peer: Box::new(peer) });
         if let Some(first) = first {
             let reason = DisconnectReason::Malformed("the first data is larger than the peer takes");
             let fits = first.data_len() <= max_data as usize;

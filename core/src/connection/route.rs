@@ -76,7 +76,7 @@ impl ConnectionManager {
 
     fn heard<N>(&mut self, now: Instant, link: LinkId, owner: Owner, heard: Heard, actions: &mut Actions<N>) {
         match (owner, heard) {
-            (Owner::Newcomer(_), Heard::Hello(hello)) => self.judge_hello(now, link, hello, actions),
+            (Owner::Newcomer(_), Heard::Hello(hello)) => self.judge_hello(now, link, *hello, actions),
             (Owner::Newcomer(listener), Heard::Confirm(resume)) => {
                 self.judge_confirm(now, link, listener, &resume, actions);
             }
@@ -88,7 +88,7 @@ impl ConnectionManager {
                 self.limit_orphans(now, link, actions);
             }
             (Owner::Connection(id), Heard::Welcome(welcome)) => {
-                self.judge_welcome(now, id, link, welcome, actions);
+                self.judge_welcome(now, id, link, *welcome, actions);
             }
             (Owner::Connection(id), Heard::Pack(pack)) => self.pack(now, id, link, pack, actions),
             (Owner::Connection(id), Heard::Writable) => match self.session(id) {

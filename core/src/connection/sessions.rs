@@ -93,7 +93,7 @@ impl ConnectionManager {
             None => {
                 self.pairs.begin(key, theirs.generation, id);
                 self.begin(id, key, rule, peer.clone(), max_data, theirs);
-                self.events.push_back(ConnectionEvent::Connected { id, kind, peer: peer.clone() });
+                self.events.push_back(ConnectionEvent::Connected { id, kind, peer: Box::new(peer.clone()) });
                 id
             }
         };
@@ -158,7 +158,12 @@ impl ConnectionManager {
                 self.pairs.begin(key, theirs.generation, fresh);
                 self.connections.insert(fresh, Connection::new(kind, Origin::AcceptedSession, State::Idle));
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);
-                self.events.push_back(ConnectionEvent::Accepted { id: fresh, kind, listener, peer });
+                self.events.push_back(ConnectionEvent::Accepted {
+                    id: fresh,
+                    kind,
+                    listener,
+                    peer: Box::new(peer),
+                });
                 fresh
             }
         };

@@ -4,6 +4,7 @@ use crate::disk::FileErrorKind;
 use crate::net::NetError;
 use crate::pack::{DataPack, PackType, ValueError};
 use crate::{Address, ConnectionId, InstanceId};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -251,7 +252,7 @@ pub enum ConnectionEvent {
         /// Its kind.
         kind: KindId,
         /// The other end.
-        peer: PeerInfo,
+        peer: Box<PeerInfo>,
     },
     /// A peer's connection is up.
     Accepted {
@@ -262,7 +263,7 @@ pub enum ConnectionEvent {
         /// The listening connection that it came through.
         listener: ConnectionId,
         /// The other end.
-        peer: PeerInfo,
+        peer: Box<PeerInfo>,
     },
     /// A pack has come.
     Received {

@@ -5,6 +5,7 @@ use super::{Heard, Io, Link, State};
 use crate::connection::DisconnectReason;
 use crate::handshake::{self, Refuse};
 use crate::pack::{DataPack, DecodeError, PackType};
+use alloc::boxed::Box;
 use bytes::Bytes;
 
 impl Link {
@@ -21,7 +22,7 @@ impl Link {
             Reading::Hello => match handshake::read_hello(&pack.head) {
                 Ok(hello) => {
                     self.state = State::AwaitHello(pack.head);
-                    return Some(Heard::Hello(hello));
+                    return Some(Heard::Hello(Box::new(hello)));
                 }
                 Err(reason) => self.fail(reason, io),
             },
@@ -30,7 +31,7 @@ impl Link {
                 match sent.welcome(io.key, &pack.head) {
                     Ok(welcome) => {
                         *welcome_bytes = pack.head;
-                        return Some(Heard::Welcome(welcome));
+                        return Some(Heard::Welcome(Box::new(welcome)));
                     }
                     Err(reason) => self.fail(reason, io),
                 }

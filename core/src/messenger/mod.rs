@@ -40,6 +40,7 @@ use crate::pack::{DataHeader, DataPack, PackType};
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Instant, Token};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -292,7 +293,7 @@ impl Messenger {
     }
 
     /// A peer has dialled us: it is the one at its listening address, if somebody waits for that.
-    fn accepted(&mut self, now: Instant, id: ConnectionId, info: PeerInfo, out: &mut Out) {
+    fn accepted(&mut self, now: Instant, id: ConnectionId, info: Box<PeerInfo>, out: &mut Out) {
         if self.stage != Stage::Running || self.peers.len() >= self.config.limits.max_members {
             _ = self.manager.close(now, id, out);
             return;
@@ -312,7 +313,14 @@ impl Messenger {
     }
 
     /// A session with a peer has begun: what waited goes first.
-    fn session_up(&mut self, now: Instant, peer: PeerId, id: ConnectionId, info: PeerInfo, out: &mut Out) {
+    fn session_up(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        id: ConnectionId,
+        info: Box<PeerInfo>,
+        out: &mut Out,
+    ) {
         let Some(row) = self.peers.get_mut(peer) else { return };
         row.session = Some(id);
         row.dialling &= row.dial != Some(id);

@@ -4,6 +4,7 @@ use crate::connection::{ConnectionError, DisconnectReason, PeerInfo};
 use crate::net::NetError;
 use crate::pack::DataPack;
 use crate::{Address, ConnectionId, Token};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
@@ -118,7 +119,7 @@ pub enum MessengerNotice {
         /// Where the peer can be sent to: where it listens, or its socket while it is connected.
         at: Address,
         /// Who it is.
-        peer: PeerInfo,
+        peer: Box<PeerInfo>,
     },
     /// The session's link broke; it goes on with the next one. For the log.
     Interrupted {

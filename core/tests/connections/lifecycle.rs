@@ -622,7 +622,7 @@ fn k8_accepted_connections_are_announced_once_and_outlive_their_listener() {
         local: socket(AT),
         connection: id,
     };
-    assert_eq!(*peer, expected);
+    assert_eq!(**peer, expected);
     assert_eq!(world.nodes[1].machine.manager().peer(*b), Some(&expected));
     let seen = world.nodes[0].machine.manager().peer(id).unwrap();
     assert_eq!((seen.connection, &seen.address, &seen.name[..]), (*b, &None, "node-1"));

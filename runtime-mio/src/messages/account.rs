@@ -44,8 +44,12 @@ impl Account {
             self.queued.fetch_sub(bytes, Ordering::AcqRel);
             return false;
         }
-        self.sent.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// One more message is on its way; under the queue's lock, so that `flush` sees it with its place in the queue.
+    pub(super) fn count(&self) {
+        self.sent.store(self.sent.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// As [`reserve`](Self::reserve), but waits for room; false if there will be none.

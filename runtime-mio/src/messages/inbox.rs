@@ -4,7 +4,8 @@ use super::shared::Shared;
 use super::{Message, RecvError};
 use crate::alarm::lock;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use xxnet_core::pack::{DataHeader, DataPack};
@@ -20,11 +21,11 @@ pub(super) struct Peer {
     pub(super) at: Address,
     pub(super) instance: InstanceId,
     pub(super) name: String,
-    /// The sequence of the last message that was taken.
+    /// The three below change under the inbox's lock alone: the sequence of the last message that was taken;
     taken: AtomicU64,
-    /// Bytes that were taken and that the thread has not looked at.
+    /// bytes that were taken and that the thread has not looked at;
     untold: AtomicUsize,
-    /// Whether it is among those that have taken something.
+    /// whether it is among those of whom something was taken.
     noted: AtomicBool,
 }
 
@@ -40,13 +41,6 @@ impl Peer {
             noted: AtomicBool::new(false),
         }
     }
-
-    /// What the machine is to be told.
-    pub(super) fn tell(&self) -> u64 {
-        self.noted.store(false, Ordering::SeqCst);
-        self.untold.store(0, Ordering::Relaxed);
-        self.taken.load(Ordering::SeqCst)
-    }
 }
 
 /// Messages on their way to the application; at most a window of each peer's.
@@ -54,8 +48,6 @@ impl Peer {
 pub(super) struct Inbox {
     state: Mutex<State>,
     come: Condvar,
-    /// The thread sleeps, and would like to hear what was taken.
-    asleep: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +57,8 @@ struct State {
     waiting: usize,
     /// Peers of whom something was taken.
     taken: Vec<Arc<Peer>>,
+    /// The thread sleeps, and would like to hear what was taken.
+    asleep: bool,
     closed: bool,
 }
 
@@ -111,16 +105,19 @@ impl Inbox {
         pack: DataPack,
         shared: &Shared,
     ) -> Message {
-        peer.taken.store(pack.sequence, Ordering::SeqCst);
         let bytes = DataHeader::WIRE_LEN + pack.data_len();
-        let untold = peer.untold.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if !peer.noted.swap(true, Ordering::SeqCst) {
+        let untold = peer.untold.load(Relaxed) + bytes;
+        peer.taken.store(pack.sequence, Relaxed);
+        peer.untold.store(untold, Relaxed);
+        if !peer.noted.load(Relaxed) {
+            peer.noted.store(true, Relaxed);
             state.taken.push(Arc::clone(&peer));
         }
-        let last = state.ready.is_empty();
-        drop(state);
         // The thread is not woken for each message, but for the last that is there, and for a good part of a window.
-        if (last || untold >= MUCH) && self.asleep.swap(false, Ordering::SeqCst) {
+        let wake = state.asleep && (untold >= MUCH || state.ready.is_empty());
+        state.asleep &= !wake;
+        drop(state);
+        if wake {
             shared.ring();
         }
         Message { peer, pack }
@@ -143,15 +140,21 @@ impl Inbox {
         }
     }
 
-    /// The thread takes the peers of whom something was taken.
-    pub(super) fn taken(&self) -> Vec<Arc<Peer>> {
-        std::mem::take(&mut lock(&self.state).taken)
+    /// Tells the thread what was taken: of which connection, and up to which sequence.
+    pub(super) fn taken(&self, mut tell: impl FnMut(ConnectionId, u64)) {
+        let mut state = lock(&self.state);
+        for peer in state.taken.drain(..) {
+            peer.noted.store(false, Relaxed);
+            peer.untold.store(0, Relaxed);
+            tell(peer.on, peer.taken.load(Relaxed));
+        }
     }
 
     /// The thread is about to sleep: it wants to hear of what is taken from now on. False if something was just now.
     pub(super) fn sleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        lock(&self.state).taken.is_empty()
+        let mut state = lock(&self.state);
+        state.asleep = true;
+        state.taken.is_empty()
     }
 
     /// No more will come.

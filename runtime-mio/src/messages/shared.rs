@@ -135,7 +135,7 @@ impl Shared {
         accounts.by_address.insert(to.clone(), Arc::clone(&account));
         accounts.by_token.insert(token, Arc::clone(&account));
         // Before the lock is let go, so that nobody sends to it before it is open.
-        lock(&self.outgoing).commands.push_back(MessengerCommand::Open { token, to });
+        self.command(MessengerCommand::Open { token, to });
         account
     }
 
@@ -148,9 +148,13 @@ impl Shared {
     pub(super) fn send(&self, account: &Account, pack: DataPack) -> Result<(), SendError> {
         let mut outgoing = lock(&self.outgoing);
         if self.is_closed() {
+            account.count();
             account.settle(1, xxnet_core::pack::DataHeader::WIRE_LEN + pack.data_len());
             return Err(SendError::Closed);
         }
+        account.count();
+        // Whoever finds it empty wakes the thread, which always takes all of it.
+        let first = outgoing.commands.is_empty();
         match outgoing.commands.back_mut() {
             Some(MessengerCommand::Send { token, packs }) if *token == account.token => packs.push(pack),
             _ => {
@@ -159,15 +163,15 @@ impl Shared {
             }
         }
         drop(outgoing);
-        self.ring();
+        if first {
+            self.ring();
+        }
         Ok(())
     }
 
     /// The thread takes all commands.
     pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) {
-        for peer in self.inbox.taken() {
-            into.push_back(MessengerCommand::Taken { on: peer.on, sequence: peer.tell() });
-        }
+        self.inbox.taken(|on, sequence| into.push_back(MessengerCommand::Taken { on, sequence }));
         into.append(&mut lock(&self.outgoing).commands);
     }
 

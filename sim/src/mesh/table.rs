@@ -110,10 +110,10 @@ impl Table {
                 if row.peer.is_some() {
                     return Err(("events", format!("{id} comes up twice")));
                 }
-                (row.kind, row.peer, row.sent, row.next) = (Some(kind), Some(peer), 0, 0);
+                (row.kind, row.peer, row.sent, row.next) = (Some(kind), Some(*peer), 0, 0);
                 Ok(())
             }
-            ConnectionEvent::Accepted { id, kind, peer, .. } => self.accepted(id, kind, peer, one),
+            ConnectionEvent::Accepted { id, kind, peer, .. } => self.accepted(id, kind, *peer, one),
             ConnectionEvent::Received { id, pack } => self.received(id, &pack),
             ConnectionEvent::Disconnected { id, .. } => {
                 if self.discarded.contains(&id) || self.listener == Some(id) {
