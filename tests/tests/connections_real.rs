@@ -155,7 +155,7 @@ impl Node {
 
     fn accepted(&self) -> (ConnectionId, PeerInfo) {
         self.event("an accept", |event| match event {
-            ConnectionEvent::Accepted { id, peer, .. } => Some((id, peer)),
+            ConnectionEvent::Accepted { id, peer, .. } => Some((id, *peer)),
             _ => None,
         })
     }
