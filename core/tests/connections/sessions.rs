@@ -513,6 +513,44 @@ fn n13_a_sequence_with_a_gap_closes_the_link_and_nothing_else() {
     assert_eq!(world.texts(1), ["2"]);
 }
 
+/// A stranger with the smaller id, who chooses, dials once more: its end, established.
+fn chooser(world: &mut World, epoch: u64, received: u64) -> Raw {
+    let mut hello = Hello::new(PAIR, epoch);
+    hello.instance = InstanceId([1; 16]);
+    let (raw, welcome) = world.raw_hello(B, &hello);
+    assert_eq!(welcome.pack_type, PackType::WELCOME);
+    let known = u64::from_le_bytes(field(&welcome, 64));
+    let confirm = confirm_with(&KEY, &hello.bytes(), &welcome.head, &resume(1, known, received));
+    world.raw_pack(&raw, &confirm);
+    raw
+}
+
+/// Has the other end use a link, and hears that it does.
+fn choose(world: &mut World, raw: &mut Raw, number: u64) {
+    world.raw_pack(raw, &DataPack::new(PackType::USE, number.to_le_bytes().to_vec()));
+    let answer = world.raw_next(raw).expect("an answer");
+    assert_eq!((answer.pack_type, &answer.head[..]), (PackType::USING, &number.to_le_bytes()[..]));
+}
+
+#[test]
+fn n13_the_end_that_follows_closes_no_established_link() {
+    let mut world = two();
+    let mut first = chooser(&mut world, 1, 0);
+    let id = world.take_accepted(1);
+    choose(&mut world, &mut first, 1);
+    // Two dials of the one who chooses, and it has chosen the older one when the newer one's Confirm comes.
+    let mut second = chooser(&mut world, 2, 0);
+    choose(&mut world, &mut second, 2);
+    let third = chooser(&mut world, 3, 0);
+    assert_eq!(world.open_ends(1), 3, "who has chosen closes the others");
+    world.raw_close(&third);
+    world.raw_close(&first);
+    assert_eq!(world.take(1), [], "the chosen one is left");
+    world.send_all(1, id, &["on"]);
+    world.run();
+    assert_eq!(world.raw_next(&mut second).map(text), Some("on".into()));
+}
+
 /// Eight bytes of a Welcome's resume, counted from the proof backwards.
 fn field(welcome: &DataPack, before_end: usize) -> [u8; 8] {
     let at = welcome.head.len() - before_end;

@@ -40,6 +40,11 @@ impl Choice {
         Some(*last)
     }
 
+    /// Whether the peer chooses, and closes what is not chosen.
+    pub(in crate::connection) fn follows(&self) -> bool {
+        matches!(self, Self::Follows { .. })
+    }
+
     /// Whether a choice must be made anew after this link is gone, with `left` of them: it was the last chosen one, or
     /// several are left and none is being chosen.
     pub(in crate::connection) fn is_open_after(&self, gone: LinkId, left: usize) -> bool {
