@@ -242,7 +242,8 @@ impl ConnectionManager {
             {
                 self.choose(now, id, next, actions);
             }
-            return self.flush(now, id, actions);
+            self.flush(now, id, actions);
+            return self.after_taking(now, id, actions);
         }
         session.breaks += 1;
         session.interrupted = true;
@@ -342,6 +343,7 @@ impl ConnectionManager {
             session.remove(link);
         }
         self.dismiss(now, link, reason, actions);
+        self.after_taking(now, id, actions);
     }
 
     /// Moves messages to the link that they are sent on, as many as it and the peer take (PROTOCOL B 9).

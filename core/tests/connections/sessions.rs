@@ -551,6 +551,29 @@ fn n13_the_end_that_follows_closes_no_established_link() {
     assert_eq!(world.raw_next(&mut second).map(text), Some("on".into()));
 }
 
+#[test]
+fn n4_an_acknowledgement_that_is_lost_with_one_of_two_links_is_said_again() {
+    let mut world = two();
+    let mut first = chooser(&mut world, 1, 0);
+    let id = world.take_accepted(1);
+    choose(&mut world, &mut first, 1);
+    let mut second = chooser(&mut world, 2, 0);
+    world.acknowledge();
+    let mut message = dict("1").to_pack().unwrap();
+    message.sequence = 1;
+    world.raw_pack(&first, &message);
+    assert_eq!(world.texts(1), ["1"]);
+    world.acknowledge();
+    // The acknowledgement is on its way on the link that is used; nobody will read it.
+    let inbox = world.ends_inbox(first.end);
+    assert!(inbox > 0 && world.raw_next(&mut second).is_none());
+    world.raw_close(&first);
+    world.acknowledge();
+    let said = world.raw_next(&mut second).expect("said again");
+    assert_eq!((said.pack_type, said.acknowledgement), (PackType::ACK, 1));
+    assert_eq!(world.state(1, id), Some(ConnectionState::Connected));
+}
+
 /// Eight bytes of a Welcome's resume, counted from the proof backwards.
 fn field(welcome: &DataPack, before_end: usize) -> [u8; 8] {
     let at = welcome.head.len() - before_end;

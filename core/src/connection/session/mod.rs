@@ -97,17 +97,16 @@ impl Session {
     /// A link is established; the peer says that it has received `count` packs.
     pub(super) fn add(&mut self, link: LinkId, epoch: Option<u64>, count: u64, now: Instant) {
         self.up = now;
-        // What was acknowledged last may have been lost with the last link.
-        self.incoming.repeat();
         self.strands.push(Strand { link, epoch, cursor: count + 1 });
         if matches!(self.choice, Choice::Newest) {
             self.active = Some(link);
         }
     }
 
-    /// A link is over; whether it was one of ours.
-    pub(super) fn remove(&mut self, link: LinkId) -> bool {
-        let before = self.strands.len();
+    /// A link is over.
+    pub(super) fn remove(&mut self, link: LinkId) {
+        // What was acknowledged on it may be lost.
+        self.incoming.repeat();
         self.strands.retain(|strand| strand.link != link);
         if self.active == Some(link) {
             self.active = match self.choice {
@@ -115,7 +114,6 @@ impl Session {
                 Choice::Chooses { .. } | Choice::Follows { .. } => None,
             };
         }
-        self.strands.len() < before
     }
 
     /// Whether the link is an established one of this session.
