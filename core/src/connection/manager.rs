@@ -227,20 +227,21 @@ impl ConnectionManager {
     ///
     /// # Errors
     /// As `send`, but for `OutboxFull`.
-    pub fn may_send(&self, id: ConnectionId, pack: &DataPack) -> Result<(), ConnectionError> {
+    pub fn may_send(&mut self, id: ConnectionId, pack: &DataPack) -> Result<(), ConnectionError> {
         self.alive()?;
-        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        let connection = self.connections.get_mut(&id).ok_or(ConnectionError::UnknownConnection(id))?;
         permit(connection.state(), Operation::Send)?;
         if pack.pack_type < PackType::DICT {
             return Err(ConnectionError::ReservedPackType(pack.pack_type));
         }
         let size = pack.data_len();
-        let limit = match &connection.state {
+        let limit = match &mut connection.state {
             State::Connected { max_data, .. } => *max_data,
-            State::Session(session) if !session.out.has_room(pack, self.config.limits.session_queue) => {
-                return Err(ConnectionError::QueueFull);
+            State::Session(session) if size > session.max_data as usize => session.max_data,
+            State::Session(session) => {
+                let fits = session.out.has_room(pack, self.config.limits.session_queue);
+                return if fits { Ok(()) } else { Err(ConnectionError::QueueFull) };
             }
-            State::Session(session) => session.max_data,
             State::Idle
             | State::Connecting
             | State::Listening { .. }

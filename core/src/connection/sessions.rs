@@ -170,7 +170,9 @@ impl ConnectionManager {
         self.strand_up(now, holder, link, Some(hello.epoch), count, actions);
         // The dialler has given its older links up (PROTOCOL B 4), unless it is the one who chooses: it may have chosen one of
         // them, whose Confirm came before a newer one's, and closes the others itself.
-        let Some(session) = self.session_mut(holder).filter(|session| !session.choice.follows()) else { return };
+        let Some(session) = self.session_mut(holder).filter(|session| !session.choice.follows()) else {
+            return;
+        };
         let older = session.strands.iter().filter(|strand| strand.link != link && strand.epoch.is_some());
         for old in older.map(|strand| strand.link).collect::<Vec<_>>() {
             self.retire(now, holder, old, &DisconnectReason::Replaced, actions);

@@ -211,6 +211,29 @@ fn n8_a_peer_that_takes_nothing_is_sent_no_more_than_its_window() {
 }
 
 #[test]
+fn n8_who_was_refused_a_large_message_is_told_of_room_below_the_mark() {
+    let mut world = World::new(0);
+    for _ in 0..2 {
+        world.add(|config| {
+            config.limits.session_queue = 4000;
+            config.limits.high_water = 2000;
+        });
+    }
+    world.listener(1, B);
+    let (a, b) = world.join(0, 1, SESSIONS, B);
+    let pack = |size: usize| DataPack::new(PackType::RAW, vec![7; size - 34]);
+    world.send_pack(0, a, pack(1000)).unwrap();
+    assert_eq!(world.send_pack(0, a, pack(3500)), Err(ConnectionError::QueueFull));
+    world.run();
+    world.take(1);
+    world.command(1, ConnectionCommand::Taken { id: b, sequence: 1 });
+    world.acknowledge();
+    let told = world.take(0);
+    assert!(told.contains(&ConnectionEvent::Writable { id: a }), "{told:?}");
+    world.send_pack(0, a, pack(3500)).unwrap();
+}
+
+#[test]
 fn n3_both_dial_at_once_and_one_link_is_left() {
     // Every order in which the events of the crossing dials can come is `session_chaos.rs`'s; here is the plainest.
     let mut world = two();

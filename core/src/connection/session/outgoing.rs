@@ -21,7 +21,7 @@ pub(in crate::connection) struct Outgoing {
     in_flight: usize,
     /// Wire bytes that the peer keeps for its application.
     window: usize,
-    /// Whether the queue has risen to the high-water mark and not fallen below since.
+    /// Whether the queue has risen to the high-water mark, or refused a pack, and no room was told of since.
     high: bool,
 }
 
@@ -35,9 +35,12 @@ impl Outgoing {
         Self { queue: VecDeque::new(), bytes: 0, acknowledged: 0, sent: 0, in_flight: 0, window, high: false }
     }
 
-    /// Whether a pack may be queued: the queue holds `limit` bytes, or one pack that is larger than that alone.
-    pub(in crate::connection) fn has_room(&self, pack: &DataPack, limit: usize) -> bool {
-        self.queue.is_empty() || self.bytes + cost(pack) <= limit
+    /// Whether a pack may be queued: the queue holds `limit` bytes, or one pack that is larger than that alone. Whoever is
+    /// refused is told of room, also where a large pack does not fit below the mark.
+    pub(in crate::connection) fn has_room(&mut self, pack: &DataPack, limit: usize) -> bool {
+        let fits = self.queue.is_empty() || self.bytes + cost(pack) <= limit;
+        self.high |= !fits;
+        fits
     }
 
     /// Numbers a pack and keeps it.
@@ -93,7 +96,8 @@ impl Outgoing {
         Ok(news)
     }
 
-    /// Whether the queue has just fallen below its high-water mark.
+    /// Whether there is room to tell of: the queue has just fallen below its high-water mark, or has become shorter since it
+    /// refused a pack.
     pub(in crate::connection) fn fell_below(&mut self, high: usize) -> bool {
         let fell = self.high && self.bytes < high;
         self.high &= !fell;
