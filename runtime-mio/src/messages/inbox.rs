@@ -143,6 +143,7 @@ impl Inbox {
     /// Tells the thread what was taken: of which connection, and up to which sequence.
     pub(super) fn taken(&self, mut tell: impl FnMut(ConnectionId, u64)) {
         let mut state = lock(&self.state);
+        state.asleep = false;
         for peer in state.taken.drain(..) {
             peer.noted.store(false, Relaxed);
             peer.untold.store(0, Relaxed);
@@ -153,8 +154,8 @@ impl Inbox {
     /// The thread is about to sleep: it wants to hear of what is taken from now on. False if something was just now.
     pub(super) fn sleep(&self) -> bool {
         let mut state = lock(&self.state);
-        state.asleep = true;
-        state.taken.is_empty()
+        state.asleep = state.taken.is_empty();
+        state.asleep
     }
 
     /// No more will come.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use xxnet_core::messenger::MessengerCommand;
 use xxnet_core::pack::DataPack;
@@ -42,6 +42,8 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct Outgoing {
     commands: VecDeque<MessengerCommand>,
+    /// The thread sleeps: whoever adds a command wakes it.
+    asleep: bool,
     answers: HashMap<Token, (SocketAddr, Answer)>,
 }
 
@@ -79,8 +81,18 @@ impl Shared {
     }
 
     fn command(&self, command: MessengerCommand) {
-        lock(&self.outgoing).commands.push_back(command);
-        self.ring();
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.commands.push_back(command);
+        self.wake(outgoing);
+    }
+
+    /// Something was added.
+    fn wake(&self, mut outgoing: MutexGuard<'_, Outgoing>) {
+        let asleep = std::mem::take(&mut outgoing.asleep);
+        drop(outgoing);
+        if asleep {
+            self.ring();
+        }
     }
 
     /// Where the answer will come; `None` if it is shut down.
@@ -94,8 +106,8 @@ impl Shared {
             }
             outgoing.answers.insert(token, (address, answer));
             outgoing.commands.push_back(MessengerCommand::Listen { token, address });
+            self.wake(outgoing);
         }
-        self.ring();
         Some(answered)
     }
 
@@ -153,8 +165,6 @@ impl Shared {
             return Err(SendError::Closed);
         }
         account.count();
-        // Whoever finds it empty wakes the thread, which always takes all of it.
-        let first = outgoing.commands.is_empty();
         match outgoing.commands.back_mut() {
             Some(MessengerCommand::Send { token, packs }) if *token == account.token => packs.push(pack),
             _ => {
@@ -162,17 +172,23 @@ impl Shared {
                 outgoing.commands.push_back(send);
             }
         }
-        drop(outgoing);
-        if first {
-            self.ring();
-        }
+        self.wake(outgoing);
         Ok(())
     }
 
-    /// The thread takes all commands.
+    /// The thread is about to sleep, and wants to be woken; false, and it does not, if there is something to do.
+    pub(super) fn sleep(&self) -> bool {
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.asleep = outgoing.commands.is_empty() && self.inbox.sleep();
+        outgoing.asleep
+    }
+
+    /// The thread, awake, takes all commands.
     pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) {
         self.inbox.taken(|on, sequence| into.push_back(MessengerCommand::Taken { on, sequence }));
-        into.append(&mut lock(&self.outgoing).commands);
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.asleep = false;
+        into.append(&mut outgoing.commands);
     }
 
     /// So many messages of a token's are settled.
@@ -219,8 +235,7 @@ impl Shared {
         if !self.closed.swap(true, Ordering::SeqCst) {
             outgoing.commands.push_back(MessengerCommand::Shutdown { drain });
         }
-        drop(outgoing);
-        self.ring();
+        self.wake(outgoing);
         self.wake_all();
     }
 

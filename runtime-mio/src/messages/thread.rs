@@ -36,16 +36,22 @@ impl Drop for End {
 fn run(mut driver: Driver<Messenger>, shared: &Arc<Shared>) -> io::Result<()> {
     let mut desk = Desk::new(Arc::clone(shared));
     loop {
-        // What is taken from now on wakes it; what was taken just before keeps it from sleeping.
-        if !shared.inbox.sleep() {
+        // With nothing to do it sleeps, and is woken by the next message that is sent or taken.
+        if !shared.sleep() {
             shared.collect(driver.commands());
         }
         driver.wait()?;
         shared.collect(driver.commands());
+        let busy = !driver.commands().is_empty();
         let flow = driver.work(&mut |notice, _| desk.hear(notice))?;
-        desk.deliver();
+        let delivered = desk.deliver();
         if flow == Flow::Stop {
             return Ok(());
+        }
+        if busy || delivered {
+            // Whoever sends or takes goes on first: then many messages leave together, and on one core they are not
+            // handled one by one, with a switch of threads for each.
+            std::thread::yield_now();
         }
     }
 }
@@ -141,10 +147,12 @@ impl Desk {
         self.shared.events.put(event);
     }
 
-    /// Hands what has come to the application.
-    fn deliver(&mut self) {
-        if !self.come.is_empty() {
+    /// Hands what has come to the application; whether that was anything.
+    fn deliver(&mut self) -> bool {
+        let any = !self.come.is_empty();
+        if any {
             self.shared.inbox.deliver(&mut self.come);
         }
+        any
     }
 }
