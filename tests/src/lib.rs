@@ -1,3 +1,4 @@
-//! What the tests share: the bodies of the fuzz targets.
+//! What the tests share: the bodies of the fuzz targets, and a proxy that breaks links.
 
 pub mod fuzz;
+pub mod proxy;
