@@ -552,6 +552,12 @@ fn p7_what_wraps_without_end_is_refused() {
     struct Key(Option<Box<Self>>);
     let key = dict([("k", 1.into())]);
     refuses::<BTreeMap<Key, u8>>(key, "options and newtypes nest more than 128 deep");
+    // Nor this, with no option in it: there is no such value at all.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+    struct Endless(Box<Self>);
+    refuses::<Endless>(1, "options and newtypes nest more than 128 deep");
+    let key = dict([("k", 1.into())]);
+    refuses::<BTreeMap<Endless, u8>>(key, "options and newtypes nest more than 128 deep");
     // An option and a newtype at every level leave room.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Level(Vec<Option<Self>>);
