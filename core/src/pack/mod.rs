@@ -10,6 +10,7 @@ mod rope;
 mod value;
 mod value_convert;
 mod value_de;
+mod value_keys;
 mod value_ser;
 mod value_wire;
 

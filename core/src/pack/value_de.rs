@@ -2,9 +2,9 @@
 
 use super::value::{Dict, Value};
 use super::value_convert::{ConvertError, Depth};
+use super::value_keys::KeyDeserializer;
 use alloc::collections::btree_map;
-use alloc::string::{String, ToString};
-use core::str::FromStr;
+use alloc::string::String;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Error as _, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
@@ -310,97 +310,5 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
         self.content.deserialize_struct("", fields, visitor).map_err(|error| error.under_key(self.name))
-    }
-}
-
-/// A key, read as whatever prints as it.
-struct KeyDeserializer<'de> {
-    key: &'de str,
-    depth: Depth,
-}
-
-impl<'de> KeyDeserializer<'de> {
-    fn wrapped(self) -> Result<Self, ConvertError> {
-        Ok(Self { depth: self.depth.wrapped()?, ..self })
-    }
-
-    fn parsed<T: FromStr, V: Visitor<'de>>(
-        &self,
-        fits: impl FnOnce(&T) -> bool,
-        visitor: &V,
-    ) -> Result<T, ConvertError> {
-        let unfit = || ConvertError::invalid_type(Unexpected::Str(self.key), visitor);
-        self.key.parse().ok().filter(fits).ok_or_else(unfit)
-    }
-}
-
-/// Methods for what is parsed, and must print as the key again.
-macro_rules! parse_key {
-    ($($deserialize:ident $visit:ident)*) => {
-        $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
-            let value = self.parsed(|value| same(value, self.key), &visitor)?;
-            visitor.$visit(value)
-        })*
-    };
-}
-
-fn same(value: &impl ToString, key: &str) -> bool {
-    value.to_string() == key
-}
-
-impl<'de> Deserializer<'de> for KeyDeserializer<'de> {
-    type Error = ConvertError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
-        visitor.visit_borrowed_str(self.key)
-    }
-
-    parse_key! {
-        deserialize_bool visit_bool
-        deserialize_i8 visit_i8
-        deserialize_i16 visit_i16
-        deserialize_i32 visit_i32
-        deserialize_i64 visit_i64
-        deserialize_i128 visit_i128
-        deserialize_u8 visit_u8
-        deserialize_u16 visit_u16
-        deserialize_u32 visit_u32
-        deserialize_u64 visit_u64
-        deserialize_u128 visit_u128
-    }
-
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
-        let value = self.parsed(|value: &f32| value.is_finite(), &visitor)?;
-        visitor.visit_f32(value)
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
-        let value = self.parsed(|value: &f64| value.is_finite(), &visitor)?;
-        visitor.visit_f64(value)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
-        visitor.visit_some(self.wrapped()?)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
-        visitor.visit_newtype_struct(self.wrapped()?)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
-        visitor.visit_enum(BorrowedStrDeserializer::new(self.key))
-    }
-
-    forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
