@@ -1,8 +1,11 @@
 //! P1 to P8: what the codec promises, clause by clause. (P9 is `golden`, the bounds on memory and stack are `memory`.)
 #![allow(clippy::unwrap_used)]
 
+mod dicts;
+
 use bytes::{Bytes, BytesMut};
-use proptest::collection::{btree_map, vec};
+use dicts::any_dict;
+use proptest::collection::vec;
 use proptest::prelude::*;
 use xxnet_core::pack::{
     DataHeader, DataPack, DecodeError, Decoder, Dict, Encoder, PackType, Value, ValueError, encode,
@@ -65,27 +68,6 @@ fn any_pack() -> impl Strategy<Value = DataPack> {
     (any::<(u16, u64, u64)>(), head, bulk).prop_map(|((pack_type, sequence, acknowledgement), head, bulk)| {
         DataPack { pack_type: PackType(pack_type), sequence, acknowledgement, head, bulk }
     })
-}
-
-fn any_value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(|bits| Value::from(f64::from_bits(bits))),
-        any::<String>().prop_map(Value::from),
-        vec(any::<u8>(), 0..40).prop_map(Value::from),
-    ];
-    leaf.prop_recursive(6, 64, 8, |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..8).prop_map(Value::from),
-            btree_map(any::<String>(), inner, 0..8).prop_map(|map| Value::Dict(map.into_iter().collect())),
-        ]
-    })
-}
-
-fn any_dict() -> impl Strategy<Value = Dict> {
-    btree_map(any::<String>(), any_value(), 0..8).prop_map(|map| map.into_iter().collect())
 }
 
 /// `lists` lists within one another, in a dict: depth `lists + 1`.

@@ -2,11 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::ser::{SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use xxnet_core::manifest::{Manifest, ManifestError};
 use xxnet_core::message::Message;
-use xxnet_core::pack::{DataHeader, DataPack, DecodeError, Decoder, Dict, PackType, ValueError, encode_into};
+use xxnet_core::pack::{
+    ConvertReason, DataHeader, DataPack, DecodeError, Decoder, Dict, PackType, Value, ValueError, encode_into,
+};
 
 thread_local! {
     /// Bytes that this thread has allocated and not freed, and the most there were since the last look.
@@ -231,6 +236,48 @@ fn p7_the_deepest_dict_allowed_lives_on_a_small_stack() {
         drop(copy);
         assert!(!format!("{again:?}").is_empty());
     });
+}
+
+#[test]
+fn p7_the_deepest_types_live_on_a_small_stack() {
+    /// Spends all there is: an option and a newtype at every level.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Level {
+        inner: Wrapped,
+        text: String,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wrapped(Option<Box<Level>>);
+    /// Leaves no trace in a value, so nothing in a value ends it.
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Onion(Option<Box<Self>>);
+    on_a_small_stack(|| {
+        let level = |inner| Level { inner: Wrapped(inner), text: "x".into() };
+        let deeper = |inner| level(Some(Box::new(inner)));
+        let deepest = (1..Dict::MAX_DEPTH).fold(level(None), |inner, _| deeper(inner));
+        let dict = Dict::from_serialize(&deepest).unwrap();
+        assert_eq!(dict.deserialize(), Ok(deepest));
+        let too_deep = (1..1000).fold(level(None), |inner, _| deeper(inner));
+        assert_eq!(Dict::from_serialize(&too_deep).unwrap_err().reason, ConvertReason::TooDeep);
+        let endless = Dict::from([("k", 1.into())]);
+        let error = endless.deserialize::<BTreeMap<String, Onion>>().unwrap_err();
+        assert_eq!(error.reason, ConvertReason::TooWrapped);
+        let onion = (0..1000).fold(Onion(None), |inner, _| Onion(Some(Box::new(inner))));
+        assert_eq!(Value::from_serialize(&onion).unwrap_err().reason, ConvertReason::TooWrapped);
+    });
+}
+
+#[test]
+fn p7_a_type_that_claims_the_world_allocates_little() {
+    struct Claims;
+    impl Serialize for Claims {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_seq(Some(1 << 60))?.end()
+        }
+    }
+    let (result, peak) = measure(|| Value::from_serialize(&Claims));
+    assert_eq!(result, Ok(Value::List(vec![])));
+    assert!(peak < 1024, "{peak} bytes");
 }
 
 #[test]

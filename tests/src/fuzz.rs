@@ -44,10 +44,13 @@ pub fn pack_decoder(data: &[u8]) {
     assert_eq!(decode_split(&again.freeze(), &[]), (packs, None), "decoded, encoded and decoded");
 }
 
-/// A dict that decodes has exactly these bytes.
+/// A dict that decodes has exactly these bytes, and is what it serialises to.
 pub fn value_decoder(data: &[u8]) {
     if let Ok(dict) = Dict::decode(data) {
         assert_eq!(dict.encode().expect("what was decoded is not too deep"), data);
+        // By bytes, because a NaN equals nothing.
+        let through_serde = Dict::from_serialize(&dict).expect("what was decoded is not too deep");
+        assert_eq!(through_serde.encode().expect("as deep as it was"), data);
         assert!(dict.iter().zip(dict.iter().skip(1)).all(|((a, _), (b, _))| a.as_bytes() < b.as_bytes()));
     }
 }

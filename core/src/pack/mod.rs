@@ -8,12 +8,17 @@ mod encoder;
 mod header;
 mod rope;
 mod value;
+mod value_convert;
+mod value_de;
+mod value_keys;
+mod value_ser;
 mod value_wire;
 
 pub use decoder::{DecodeError, Decoder};
 pub use encoder::{EncodeError, Encoder, encode, encode_into};
 pub use header::DataHeader;
 pub use value::{Dict, Value, ValueError};
+pub use value_convert::{ConvertError, ConvertReason};
 
 use alloc::vec::Vec;
 use bytes::Bytes;

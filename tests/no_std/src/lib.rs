@@ -2,6 +2,9 @@
 //! none of their dependencies is left out of the link.
 #![no_std]
 
+extern crate alloc;
+
+use alloc::{collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +58,11 @@ extern "C" fn rust_eh_personality() {}
 pub extern "C" fn xxnet_no_std_check() -> u32 {
     let dict = Dict::from([("list", Value::from_iter([1, 2]))]);
     let accepted = Message::from(Accepted { task: TaskId { publisher: InstanceId([1; 16]), number: 7 } });
+    // There and back through a type of serde's.
+    let Ok(typed) = dict.deserialize::<BTreeMap<&str, Vec<i64>>>() else { return 6 };
+    if Dict::from_serialize(&typed).as_ref() != Ok(&dict) {
+        return 7;
+    }
     let Ok(dict_pack) = dict.to_pack() else { return 1 };
     let mut decoder = Decoder::new(1 << 16);
     for pack in [&dict_pack, &accepted.clone().into_pack()] {
