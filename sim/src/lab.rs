@@ -1,6 +1,11 @@
 //! A cluster under a test's own hands: tasks are given, nodes killed and ways cut at the moment that a case needs, and every
 //! oracle watches as in any seed.
 
+mod doors;
+
+pub use crate::tap::Door;
+pub use doors::Passed;
+
 use crate::clock::{MILLI, Micros};
 use crate::cluster::Cluster;
 pub use crate::cluster::{Report, Setup};
@@ -9,6 +14,7 @@ use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::machine::{Command, Notice};
 use crate::script::{Script, Step};
+use crate::tap::Tap;
 use crate::workload::{TaskPlan, Unrunnable};
 use bytes::Bytes;
 use core::time::Duration;
@@ -191,6 +197,7 @@ impl Lab {
         let mut cluster = Cluster::new(seed, setup, std::env::var_os("XXNET_SIM_TRACE").is_some());
         cluster.log = Some(Vec::new());
         cluster.world.ctx.calm = false;
+        cluster.world.tap = Some(Tap::default());
         Self { cluster }
     }
 
