@@ -182,6 +182,18 @@ impl Fetches {
         }
     }
 
+    /// The source does not have the connection that a request of ours named. That is no reason to give up: the request goes again.
+    /// One that it is serving already it has accepted, so its word is about an earlier one. The side to ask again on, if any.
+    pub(super) fn unknown_connection(&mut self, callback: CallbackId, peer: InstanceId) -> Option<Side> {
+        let fetch = self.rows.get_mut(&callback)?;
+        let asked = fetch.on.is_some() && !fetch.answered;
+        if fetch.wanted.peer != peer || !asked {
+            return None;
+        }
+        fetch.on = None;
+        Some(fetch.wanted.side)
+    }
+
     /// The source says what comes.
     pub(super) fn begin<N>(
         &mut self,

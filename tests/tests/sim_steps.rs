@@ -1,0 +1,213 @@
+//! Cases that need one certain moment of a task's life, forced: the world is stopped behind one message, and what the case
+//! asks for happens there. The oracles watch as in any seed.
+
+use core::time::Duration;
+use xxnet_core::connection::KindId;
+use xxnet_core::executor::ExecutorNotice;
+use xxnet_core::message::Message;
+use xxnet_core::process::Stream;
+use xxnet_sim::Setup;
+use xxnet_sim::fault::Fault;
+use xxnet_sim::lab::{Door, Given, Lab, Task};
+use xxnet_sim::script::{Step, content};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const SECOND: u64 = 1_000_000;
+const REGISTRATION: KindId = KindId::REGISTRATION;
+const TASK: KindId = KindId::TASK;
+const FILE: KindId = KindId::FILE;
+
+/// Who says a message of a task's life, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    PublisherToRegistry,
+    RegistryToPublisher,
+    RegistryToAssignee,
+    AssigneeToPublisher,
+    PublisherToAssignee,
+}
+use Way::*;
+
+/// Every message of a task's life, in order: the ten steps, the file request's four, the run, the result, the end. Steps 3 and 7
+/// (a connection is made) have no message of their own; steps 4 and 8 (it is dialled) go with its Hello.
+const LIFE: [(Way, KindId, &str); 31] = [
+    (PublisherToRegistry, REGISTRATION, "Publish"),
+    (RegistryToPublisher, REGISTRATION, "Accepted"),
+    (RegistryToAssignee, REGISTRATION, "Assign"),
+    (RegistryToPublisher, REGISTRATION, "Waits"),
+    (AssigneeToPublisher, TASK, "Hello"),
+    (PublisherToAssignee, TASK, "Welcome"),
+    (AssigneeToPublisher, TASK, "Confirm"),
+    (AssigneeToPublisher, TASK, "Claim"),
+    (PublisherToRegistry, REGISTRATION, "Taken"),
+    (PublisherToAssignee, TASK, "Granted"),
+    (PublisherToAssignee, TASK, "Input"),
+    (AssigneeToPublisher, FILE, "Hello"),
+    (PublisherToAssignee, FILE, "Welcome"),
+    (AssigneeToPublisher, FILE, "Confirm"),
+    (AssigneeToPublisher, TASK, "FileRequest"),
+    (PublisherToAssignee, FILE, "FileBegin"),
+    (PublisherToAssignee, FILE, "Block"),
+    (PublisherToAssignee, FILE, "FileEnd"),
+    (AssigneeToPublisher, TASK, "Started"),
+    (AssigneeToPublisher, TASK, "InputTaken"),
+    (AssigneeToPublisher, TASK, "Output"),
+    (PublisherToAssignee, TASK, "OutputTaken"),
+    (AssigneeToPublisher, TASK, "Renew"),
+    (PublisherToAssignee, TASK, "Renewed"),
+    (AssigneeToPublisher, TASK, "Finished"),
+    (PublisherToAssignee, TASK, "FileRequest"),
+    (AssigneeToPublisher, FILE, "FileBegin"),
+    (AssigneeToPublisher, FILE, "Block"),
+    (AssigneeToPublisher, FILE, "FileEnd"),
+    (PublisherToAssignee, TASK, "Done"),
+    (PublisherToRegistry, REGISTRATION, "Ended"),
+];
+
+/// The connections of a task's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    PublishersRegistration,
+    AssigneesRegistration,
+    Task,
+    File,
+}
+
+impl Connection {
+    const ALL: [Self; 4] =
+        [Self::PublishersRegistration, Self::AssigneesRegistration, Self::Task, Self::File];
+
+    /// Who has dialled it, and its kind.
+    fn of(self, assignee: &str) -> (&str, KindId) {
+        match self {
+            Self::PublishersRegistration => ("publisher-1", REGISTRATION),
+            Self::AssigneesRegistration => (assignee, REGISTRATION),
+            Self::Task => (assignee, TASK),
+            Self::File => (assignee, FILE),
+        }
+    }
+
+    /// Whether it is there once this message of [`LIFE`] was sent.
+    fn is_there(self, message: usize) -> bool {
+        let hello = |kind| {
+            LIFE.iter().position(|(_, of, name)| (*of, *name) == (kind, "Hello")).expect("it is dialled")
+        };
+        match self {
+            Self::PublishersRegistration | Self::AssigneesRegistration => true,
+            Self::Task => message >= hello(TASK),
+            Self::File => message >= hello(FILE),
+        }
+    }
+}
+
+/// A task with everything that a task can have; two executors could run it.
+fn life() -> (Lab, Given) {
+    let mut lab = Lab::settled(20, Setup::calm(1, &[1, 1]));
+    let copy = Step::Copy(b"in".to_vec(), b"out".to_vec());
+    let script = vec![copy, Step::Cat, Step::Sleep(4 * SECOND), Step::Who];
+    let task =
+        Task::new(script).input(b"in", content(1, 1_500_000)).output(b"out").stdin(content(2, 100_000));
+    let task = lab.publish("publisher-1", task);
+    (lab, task)
+}
+
+/// Who gets the task if nothing disturbs it; every message that then is said on these connections stands in [`LIFE`].
+fn undisturbed() -> String {
+    let (mut lab, task) = life();
+    lab.done(task, secs(30));
+    let assignee = lab.holder(task).expect("held").1;
+    for (node, kind) in Connection::ALL.map(|connection| connection.of(&assignee)) {
+        for (_, name) in
+            Message::ALL.iter().filter(|(_, name)| !["Register", "Registered", "Heartbeat"].contains(name))
+        {
+            let said = Door::BOTH.iter().any(|door| lab.passed(node, *door, kind, name) > 0);
+            let known = LIFE.iter().any(|(_, of, message)| (*of, message) == (kind, name));
+            assert!(known || !said, "{name} is said on a {kind} connection and does not stand in LIFE");
+        }
+    }
+    lab.finish();
+    assignee
+}
+
+/// Stops the world behind a message of [`LIFE`].
+fn stop_behind(lab: &mut Lab, assignee: &str, message: usize, door: Door) {
+    let (way, kind, name) = LIFE[message];
+    let (speaker, hearer) = match way {
+        PublisherToRegistry => ("publisher-1", "registry-1"),
+        RegistryToPublisher => ("registry-1", "publisher-1"),
+        RegistryToAssignee => ("registry-1", assignee),
+        AssigneeToPublisher => (assignee, "publisher-1"),
+        PublisherToAssignee => ("publisher-1", assignee),
+    };
+    let at = if door == Door::Sent { speaker } else { hearer };
+    lab.catch(Some(at), door, kind, name, secs(20));
+}
+
+/// One link breaks behind one message; the task is done all the same, by its one attempt.
+fn breaks_and_is_done(assignee: &str, message: usize, door: Door, connection: Connection, how: Fault) {
+    println!("{how}: {connection:?}, behind {:?} {door:?}", LIFE[message]);
+    let (mut lab, task) = life();
+    stop_behind(&mut lab, assignee, message, door);
+    let (node, kind) = connection.of(assignee);
+    let broken = lab.break_link(node, kind, how);
+    assert!(broken || !connection.is_there(message), "there is no such link to break");
+    lab.done(task, secs(60));
+    assert_eq!((lab.runs(task), lab.holder(task).expect("held").0), (1, 1), "it is run once");
+    let misbehaved = |n: &ExecutorNotice| matches!(n, ExecutorNotice::Misbehaved { .. });
+    assert_eq!([lab.count("publisher-1", misbehaved), lab.count(assignee, misbehaved)], [0, 0]);
+    for node in ["publisher-1", assignee] {
+        let asked = lab.passed(node, Door::Sent, TASK, "FileRequest");
+        assert!(asked <= 4, "{node} asks {asked} times for its file");
+    }
+    assert!(lab.output_file(task, 0));
+    assert_eq!(lab.output(task, Stream::Stdout), [content(2, 100_000), b"attempt 1\n".to_vec()].concat());
+    lab.finish();
+}
+
+/// Behind each single message, sent and not received, or received and not answered, each of the connections breaks.
+fn each_connection_breaks_behind_each_step(ways: &[Fault]) {
+    let assignee = undisturbed();
+    for how in ways {
+        for message in 0..LIFE.len() {
+            for (door, connection) in
+                Door::BOTH.into_iter().flat_map(|door| Connection::ALL.map(|of| (door, of)))
+            {
+                breaks_and_is_done(&assignee, message, door, connection, *how);
+            }
+        }
+    }
+}
+
+#[test]
+fn t2_each_connection_breaks_behind_each_step() {
+    each_connection_breaks_behind_each_step(&[Fault::ResetBoth, Fault::ResetSender, Fault::ResetReceiver]);
+}
+
+#[test]
+fn t2_each_connection_falls_silent_behind_each_step() {
+    each_connection_breaks_behind_each_step(&[Fault::HalfOpen, Fault::OneWay]);
+}
+
+/// A command that writes all the time: on a new link nothing of it goes out before the publisher has said how much it has.
+#[test]
+fn t2_output_goes_on_behind_a_break_without_a_gap() {
+    let mut lab = Lab::settled(21, Setup::calm(1, &[1]));
+    let script = (0..200).flat_map(|seed| [Step::Out(seed, 2_000), Step::Sleep(SECOND / 200)]).collect();
+    let task = lab.publish("publisher-1", Task::new(script));
+    for _ in 0..3 {
+        lab.catch(Some("executor-1"), Door::Sent, TASK, "Output", secs(5));
+        assert!(lab.break_link("executor-1", TASK, Fault::ResetBoth));
+        // The grant of the new link takes its time, and the command does not wait for it.
+        lab.catch(Some("executor-1"), Door::Sent, TASK, "Claim", secs(5));
+        lab.cut("publisher-1", "executor-1");
+        lab.run_for(Duration::from_millis(50));
+        lab.mend();
+    }
+    lab.done(task, secs(30));
+    assert_eq!(lab.runs(task), 1);
+    assert_eq!(lab.count("publisher-1", |n| matches!(n, ExecutorNotice::Misbehaved { .. })), 0);
+    lab.finish();
+}
