@@ -4,7 +4,7 @@
 use core::time::Duration;
 use xxnet_core::connection::KindId;
 use xxnet_core::executor::ExecutorNotice;
-use xxnet_core::message::Message;
+use xxnet_core::message::{Message, Withdraw};
 use xxnet_core::process::Stream;
 use xxnet_sim::Setup;
 use xxnet_sim::fault::Fault;
@@ -210,4 +210,63 @@ fn t2_output_goes_on_behind_a_break_without_a_gap() {
     assert_eq!(lab.runs(task), 1);
     assert_eq!(lab.count("publisher-1", |n| matches!(n, ExecutorNotice::Misbehaved { .. })), 0);
     lab.finish();
+}
+
+/// An assignment and a grant, each said twice at once and once more while the command runs: one claim, one attempt, one run.
+#[test]
+fn t3_an_assignment_and_a_grant_said_twice_start_nothing_twice() {
+    let mut lab = Lab::settled(30, Setup::calm(1, &[2]));
+    let script = vec![Step::Out(1, 50_000), Step::Sleep(2 * SECOND), Step::Who];
+    let task = lab.publish("publisher-1", Task::new(script).input(b"in", content(3, 1000)));
+    let assign = lab.catch(Some("registry-1"), Door::Sent, REGISTRATION, "Assign", secs(1));
+    lab.say(&assign, assign.message());
+    let grant = lab.catch(Some("publisher-1"), Door::Sent, TASK, "Granted", secs(1));
+    lab.say(&grant, grant.message());
+    lab.run_until("its command runs", secs(1), |lab| lab.alive().len() == 1);
+    lab.run_for(secs(1));
+    lab.say(&assign, assign.message());
+    lab.say(&grant, grant.message());
+    lab.done(task, secs(5));
+    let heard = |kind, name| lab.passed("executor-1", Door::Received, kind, name);
+    assert_eq!((heard(REGISTRATION, "Assign"), heard(TASK, "Granted")), (3, 3), "each was said three times");
+    assert_eq!(lab.passed("executor-1", Door::Sent, TASK, "Claim"), 1);
+    assert_eq!(lab.count("executor-1", |n| matches!(n, ExecutorNotice::AttemptGranted { .. })), 1);
+    assert_eq!((lab.runs(task), lab.holder(task).expect("held").0), (1, 1));
+    assert_eq!(lab.output(task, Stream::Stdout), [content(1, 50_000), b"attempt 1\n".to_vec()].concat());
+    lab.finish();
+}
+
+/// An assignment, a grant and a withdrawal of a task that has ended, behind its `Done` at once and a second later: nothing is
+/// started, and no slot, folder or word is owed for it.
+#[test]
+fn t3_assign_grant_and_withdraw_behind_the_end_start_nothing() {
+    for (seed, later) in [(31, Duration::ZERO), (32, secs(1))] {
+        let mut lab = Lab::settled(seed, Setup::calm(1, &[1]));
+        let task = Task::new(vec![Step::Make(b"out".to_vec(), 1, 100)]).output(b"out");
+        let task = lab.publish("publisher-1", task);
+        let assign = lab.catch(Some("registry-1"), Door::Sent, REGISTRATION, "Assign", secs(1));
+        let grant = lab.catch(Some("publisher-1"), Door::Sent, TASK, "Granted", secs(1));
+        lab.catch(Some("executor-1"), Door::Received, TASK, "Done", secs(5));
+        assert!(lab.ending(task).is_some());
+        lab.run_for(later);
+        let withdraw = Message::Withdraw(Withdraw { task: lab.id(task).expect("published") });
+        lab.say(&grant, grant.message());
+        for message in [withdraw.clone(), assign.message(), withdraw] {
+            lab.say(&assign, message);
+        }
+        lab.run_for(secs(5));
+        let heard = |kind, name| lab.passed("executor-1", Door::Received, kind, name);
+        assert_eq!(
+            [heard(REGISTRATION, "Assign"), heard(REGISTRATION, "Withdraw"), heard(TASK, "Granted")],
+            [2; 3]
+        );
+        assert_eq!(lab.passed("executor-1", Door::Sent, TASK, "Stopped"), 1, "the grant is given back");
+        assert_eq!(lab.passed("executor-1", Door::Sent, REGISTRATION, "Decline"), 1, "so is the assignment");
+        assert_eq!(lab.count("executor-1", |n| matches!(n, ExecutorNotice::AttemptGranted { .. })), 1);
+        assert_eq!((lab.runs(task), lab.held_on_disk("executor-1")), (1, (0, 0)));
+        // The one slot is free.
+        let next = lab.publish("publisher-1", Task::sleeping(secs(1)));
+        lab.done(next, secs(5));
+        lab.finish();
+    }
 }
