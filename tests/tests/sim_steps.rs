@@ -4,7 +4,7 @@
 use core::time::Duration;
 use xxnet_core::connection::KindId;
 use xxnet_core::executor::ExecutorNotice;
-use xxnet_core::message::{Message, Withdraw};
+use xxnet_core::message::{Message, StopReason, Withdraw};
 use xxnet_core::process::Stream;
 use xxnet_sim::Setup;
 use xxnet_sim::fault::Fault;
@@ -267,6 +267,79 @@ fn t3_assign_grant_and_withdraw_behind_the_end_start_nothing() {
         // The one slot is free.
         let next = lab.publish("publisher-1", Task::sleeping(secs(1)));
         lab.done(next, secs(5));
+        lab.finish();
+    }
+}
+
+/// The publisher dies behind its grant, before the command has started: with an input that never comes nothing starts; without one
+/// the command starts and is ended with the lease. No folder stays in either case.
+#[test]
+fn t6_a_publisher_that_goes_between_grant_and_start_ends_its_attempt_and_folder() {
+    let input = |task: Task| task.input(b"in", content(4, 3 << 20));
+    let moments =
+        [(TASK, "Granted", false), (TASK, "Granted", true), (FILE, "FileBegin", true), (FILE, "Block", true)];
+    for (seed, (kind, name, with_input)) in (60..).zip(moments) {
+        let mut lab = Lab::settled(seed, Setup::calm(1, &[1]));
+        let task = Task::sleeping(secs(100));
+        let task = lab.publish("publisher-1", if with_input { input(task) } else { task });
+        lab.catch(Some("executor-1"), Door::Received, kind, name, secs(1));
+        assert_eq!((lab.runs(task), lab.alive().len()), (0, 0), "it has not started");
+        lab.kill("publisher-1");
+        lab.run_for(secs(1));
+        assert_eq!(lab.held_on_disk("executor-1").0, 1, "the attempt is there for as long as its lease");
+        let over = |n: &ExecutorNotice| {
+            matches!(n, ExecutorNotice::AttemptStopped { why: StopReason::LeaseOver, .. })
+        };
+        lab.run_until("the attempt is ended", secs(12), |lab| lab.count("executor-1", over) == 1);
+        lab.run_until("nothing of it is left", secs(1), |lab| {
+            lab.alive().is_empty() && lab.held_on_disk("executor-1") == (0, 0)
+        });
+        assert_eq!(lab.runs(task), u32::from(!with_input), "seed {seed}");
+        lab.finish();
+    }
+}
+
+/// The executor dies behind the end of its command, before the publisher has its result: the task is granted anew to the other one,
+/// and ends once.
+#[test]
+fn t7_an_assignee_that_dies_between_run_and_result_is_replaced() {
+    let finished = |n: &ExecutorNotice| matches!(n, ExecutorNotice::AttemptFinished { .. });
+    // Its outputs are being scanned; its result is under way; the publisher has the result and pulls the files.
+    for (seed, moment) in [(70, "scanning"), (71, "under way"), (72, "pulling")] {
+        let mut lab = Lab::settled(seed, Setup::calm(1, &[1, 1]));
+        let script = vec![Step::Sleep(SECOND), Step::Sign(b"out".to_vec()), Step::Who];
+        let task = lab.publish("publisher-1", Task::new(script).output(b"out"));
+        lab.run_until("its command runs", secs(5), |lab| lab.alive().len() == 1);
+        let node = lab.holder(task).expect("held").1;
+        lab.run_until("its command has ended", secs(5), |lab| lab.count(&node, finished) == 1);
+        assert_eq!(lab.passed(&node, Door::Sent, TASK, "Finished"), 0, "the outputs are scanned first");
+        match moment {
+            "scanning" => {}
+            "under way" => {
+                lab.catch(Some(&node), Door::Sent, TASK, "Finished", secs(1));
+                // Lost with the link: the last word of a dead process is no more than that.
+                assert!(lab.break_link(&node, TASK, Fault::HalfOpen));
+            }
+            _ => {
+                lab.catch(Some(&node), Door::Received, TASK, "FileRequest", secs(1));
+            }
+        }
+        assert_eq!(
+            lab.passed("publisher-1", Door::Received, TASK, "Finished"),
+            usize::from(moment == "pulling")
+        );
+        lab.kill(&node);
+        assert!(lab.ending(task).is_none());
+        // Its death is proven at once, unless the link broke before it.
+        let most = secs(if moment == "under way" { 20 } else { 5 });
+        lab.run_until("it is granted anew", most, |lab| {
+            lab.holder(task).is_some_and(|(attempt, _)| attempt == 2)
+        });
+        lab.done(task, secs(10));
+        let (attempt, second) = lab.holder(task).expect("held");
+        assert_eq!((lab.runs(task), attempt), (2, 2), "{moment}");
+        assert_ne!(second, node);
+        assert_eq!(lab.output(task, Stream::Stdout), b"attempt 2\n");
         lab.finish();
     }
 }
