@@ -4,7 +4,7 @@
 use core::time::Duration;
 use xxnet_core::connection::KindId;
 use xxnet_core::executor::ExecutorNotice;
-use xxnet_core::message::{Message, StopReason, Withdraw};
+use xxnet_core::message::{Message, Renew, Renewed, StopReason, Withdraw};
 use xxnet_core::process::Stream;
 use xxnet_sim::Setup;
 use xxnet_sim::fault::Fault;
@@ -342,4 +342,75 @@ fn t7_an_assignee_that_dies_between_run_and_result_is_replaced() {
         assert_eq!(lab.output(task, Stream::Stdout), b"attempt 2\n");
         lab.finish();
     }
+}
+
+/// Somebody's command that runs for long, with its executor's next renewal: when that was sent, and when it has come.
+fn renewing(seed: u64) -> (Lab, Given, String, [u64; 2]) {
+    let mut lab = Lab::settled(seed, Setup::calm(1, &[1, 1]));
+    let task = lab.publish("publisher-1", Task::sleeping(secs(60)));
+    lab.run_until("its command runs", secs(5), |lab| lab.alive().len() == 1);
+    let node = lab.holder(task).expect("held").1;
+    lab.catch(Some(&node), Door::Sent, TASK, "Renew", secs(4));
+    let sent = lab.now();
+    lab.catch(Some("publisher-1"), Door::Received, TASK, "Renew", secs(1));
+    let come = lab.now();
+    (lab, task, node, [sent, come])
+}
+
+/// Two renewals under way, the first one's acknowledgement held back until the second is sent, the second one lost: the executor
+/// ends its attempt 12 s behind the first, and the publisher grants anew 15 s behind the coming of the first.
+#[test]
+fn t14_an_acknowledgement_counts_from_its_own_renewal() {
+    let (mut lab, task, node, [sent, come]) = renewing(150);
+    lab.part("publisher-1", &node);
+    lab.catch(Some(&node), Door::Sent, TASK, "Renew", secs(4));
+    assert!(lab.now() >= sent + 3 * SECOND && lab.passed(&node, Door::Received, TASK, "Renewed") == 0);
+    lab.mend();
+    lab.cut(&node, "publisher-1");
+    lab.catch(Some(&node), Door::Received, TASK, "Renewed", secs(3));
+    lab.run_for(Duration::from_micros(sent + 12 * SECOND - 50_000 - lab.now()));
+    assert_eq!(lab.alive().len(), 1, "it runs until its deadline");
+    lab.run_for(Duration::from_millis(100));
+    assert_eq!(lab.alive().len(), 0, "and not a moment longer");
+    lab.run_until("it is granted anew", secs(5), |lab| {
+        lab.holder(task).is_some_and(|(attempt, _)| attempt == 2)
+    });
+    assert!(
+        (come + 15 * SECOND..come + 16 * SECOND).contains(&lab.now()),
+        "granted anew at {}, {come}",
+        lab.now()
+    );
+    assert_eq!(lab.passed("publisher-1", Door::Received, TASK, "Renew"), 1, "the second is lost");
+    lab.mend();
+    lab.done(task, secs(90));
+    lab.finish();
+}
+
+/// The first of two renewals comes once more behind the second, so its acknowledgement does too: the deadline stays where the second
+/// one's has put it.
+#[test]
+fn t14_an_acknowledgement_behind_a_later_one_moves_no_deadline_back() {
+    let (mut lab, task, node, [first, _]) = renewing(151);
+    let acknowledged = lab.catch(Some(&node), Door::Received, TASK, "Renewed", secs(1)).message();
+    let second = lab.catch(Some(&node), Door::Sent, TASK, "Renew", secs(4));
+    let sent = lab.now();
+    let (Message::Renewed(Renewed { stamp, current, .. }), Message::Renew(renew)) =
+        (acknowledged, second.message())
+    else {
+        panic!("a renewal and its acknowledgement");
+    };
+    assert!(stamp < renew.stamp && current == renew.attempts && sent >= first + 3 * SECOND);
+    lab.say(&second, Message::Renew(Renew { stamp, ..renew }));
+    for _ in 0..2 {
+        lab.catch(Some(&node), Door::Received, TASK, "Renewed", secs(1));
+    }
+    // No word gets through any more: what counts now is the deadline as it stands.
+    lab.part("publisher-1", &node);
+    lab.run_for(Duration::from_micros(sent + 12 * SECOND - 50_000 - lab.now()));
+    assert_eq!(lab.alive().len(), 1, "it runs until 12 s behind the second renewal");
+    lab.run_for(Duration::from_millis(100));
+    assert_eq!(lab.alive().len(), 0);
+    lab.mend();
+    lab.done(task, secs(90));
+    lab.finish();
 }
