@@ -346,6 +346,18 @@ impl Lab {
         proc.map_or((0, 0), |proc| self.cluster.world.disk.held_by(proc))
     }
 
+    /// What a node's machine has not finished, by name: rows of tables, queues, buffers, timers that are not empty.
+    pub fn unfinished(&self, node: &str) -> Vec<(&'static str, usize)> {
+        let proc = self.cluster.nodes[self.node(node)].proc;
+        proc.map_or_else(Vec::new, |proc| self.cluster.world.unfinished(proc))
+    }
+
+    /// Links, listeners, look-ups and connections that a node's machine holds.
+    pub fn sockets(&self, node: &str) -> [usize; 4] {
+        let proc = self.cluster.nodes[self.node(node)].proc;
+        proc.map_or([0; 4], |proc| self.cluster.world.census(proc))
+    }
+
     /// Whether anything stands where a task's output number `index` goes.
     pub fn output_file(&self, given: Given, index: usize) -> bool {
         let plan = &self.cluster.plans[given.0];

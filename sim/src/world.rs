@@ -135,9 +135,15 @@ impl World {
         self.procs.get(&proc).is_some_and(|proc| proc.brain.is_some())
     }
 
-    /// What a machine holds, by its own count.
-    pub(crate) fn census(&self, proc: ProcId) -> Vec<usize> {
-        self.brain(proc).map_or_else(Vec::new, |brain| brain.census())
+    /// The sockets that a machine holds, by its own count.
+    pub(crate) fn census(&self, proc: ProcId) -> [usize; 4] {
+        self.brain(proc).map_or([0; 4], |brain| brain.census())
+    }
+
+    /// What a machine has not finished, by its own count.
+    pub(crate) fn unfinished(&self, proc: ProcId) -> Vec<(&'static str, usize)> {
+        let all = self.brain(proc).map_or_else(Vec::new, |brain| brain.unfinished());
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     fn brain(&self, proc: ProcId) -> Option<&dyn Brain> {

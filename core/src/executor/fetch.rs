@@ -525,6 +525,11 @@ impl Fetches {
         self.rows.is_empty()
     }
 
+    /// For leak checks; all zero once every callback has fired and the disk has let go of its tree.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 2] {
+        [("fetches", self.rows.len()), ("fetches' windows", self.timers.len())]
+    }
+
     pub(super) fn check_invariants(&self) {
         for (callback, fetch) in &self.rows {
             let timed = self.timers.at(callback).is_some();

@@ -301,6 +301,18 @@ impl Worker {
         (held_ids, proposed)
     }
 
+    /// For leak checks; all zero once nothing is proposed or held.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 6] {
+        [
+            ("entries", self.entries.len()),
+            ("queued proposals", self.queue.len()),
+            ("busy slots", self.busy.len()),
+            ("runs", self.runs.len()),
+            ("publishers worked for", self.by_publisher.len()),
+            ("entries' timers", self.timers.len()),
+        ]
+    }
+
     pub(super) fn check_invariants(&self) {
         assert!(self.busy.len() <= self.slots as usize, "slots are never over-committed");
         for task in &self.busy {
