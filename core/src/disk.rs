@@ -274,7 +274,7 @@ pub enum FileErrorKind {
     InTheWay,
     /// Not enough verified progress within the window (seed: five minutes).
     TimedOut,
-    /// The link to the source broke and did not come back in time.
+    /// The link to the source broke and did not come back before the window or the attempt was over.
     Disconnected,
     /// The source's address cannot be reached.
     Unreachable,

@@ -70,6 +70,16 @@ pub struct Hello {
     pub nonce: [u8; 32],
 }
 
+impl Hello {
+    /// From a pack's payload, for whoever reads along: nothing in it is judged.
+    ///
+    /// # Errors
+    /// [`WireError`](wire::WireError) if the payload is no Hello.
+    pub fn decode(head: &[u8]) -> Result<Self, wire::WireError> {
+        wire::decode(head)
+    }
+}
+
 /// Where a session stands; all zero on plain kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {

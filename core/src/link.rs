@@ -377,6 +377,16 @@ impl Link {
         self.local
     }
 
+    /// Bytes that the system has not taken.
+    pub(crate) fn unsent(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Bytes that have come and make no whole pack yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.decoder.buffered()
+    }
+
     /// Where the link stands.
     pub(crate) fn phase(&self) -> Phase {
         match self.state {

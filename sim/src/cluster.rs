@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::fault::{Counts, Fault, Swarm};
 use crate::lab::Told;
 use crate::oracles::Oracles;
+use crate::tap::Tap;
 use crate::workload::{TaskPlan, Taste};
 use crate::world::{Happening, World};
 use std::collections::BTreeMap;
@@ -233,6 +234,7 @@ impl Cluster {
                 Happening::Handled => !self.world.notices.is_empty(),
             };
             self.hear()?;
+            let look = look || self.world.tap.as_ref().is_some_and(Tap::has_caught);
             if look && until(self) {
                 return Ok(true);
             }

@@ -1,6 +1,11 @@
 //! A cluster under a test's own hands: tasks are given, nodes killed and ways cut at the moment that a case needs, and every
 //! oracle watches as in any seed.
 
+mod doors;
+
+pub use crate::tap::Door;
+pub use doors::Passed;
+
 use crate::clock::{MILLI, Micros};
 use crate::cluster::Cluster;
 pub use crate::cluster::{Report, Setup};
@@ -10,6 +15,7 @@ use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::machine::{Command, Notice};
 use crate::script::{Script, Step};
+use crate::tap::Tap;
 use crate::workload::{TaskPlan, Unrunnable};
 use bytes::Bytes;
 use core::time::Duration;
@@ -200,6 +206,7 @@ impl Lab {
         let mut cluster = Cluster::new(seed, setup, std::env::var_os("XXNET_SIM_TRACE").is_some());
         cluster.log = Some(Vec::new());
         cluster.world.ctx.calm = false;
+        cluster.world.tap = Some(Tap::default());
         Self { cluster }
     }
 
@@ -346,6 +353,18 @@ impl Lab {
     pub fn held_on_disk(&self, node: &str) -> (usize, usize) {
         let proc = self.cluster.nodes[self.node(node)].proc;
         proc.map_or((0, 0), |proc| self.cluster.world.disk.held_by(proc))
+    }
+
+    /// What a node's machine has not finished, by name: rows of tables, queues, buffers, timers that are not empty.
+    pub fn unfinished(&self, node: &str) -> Vec<(&'static str, usize)> {
+        let proc = self.cluster.nodes[self.node(node)].proc;
+        proc.map_or_else(Vec::new, |proc| self.cluster.world.unfinished(proc))
+    }
+
+    /// Links, listeners, look-ups and connections that a node's machine holds.
+    pub fn sockets(&self, node: &str) -> [usize; 4] {
+        let proc = self.cluster.nodes[self.node(node)].proc;
+        proc.map_or([0; 4], |proc| self.cluster.world.census(proc))
     }
 
     /// Whether anything stands where a task's output number `index` goes.

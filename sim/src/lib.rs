@@ -14,6 +14,7 @@ pub mod lab;
 pub mod machine;
 pub mod runner;
 pub mod script;
+pub mod tap;
 pub mod trace;
 
 mod cluster;

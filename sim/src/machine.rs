@@ -39,8 +39,10 @@ pub trait Known: Machine {
     fn command(command: Command) -> Option<Self::Command>;
     /// The machine's notice as the world's.
     fn notice(notice: Self::Notice) -> Notice;
-    /// Everything that it holds, for leak checks; all zero once it has stopped.
-    fn census(&self) -> Vec<usize>;
+    /// The sockets that it holds, for leak checks: links, listeners, look-ups, connections.
+    fn census(&self) -> [usize; 4];
+    /// What is under way, waits or is owed; all zero once nothing is to do.
+    fn unfinished(&self) -> Vec<(&'static str, usize)>;
 }
 
 /// Any machine of the world.
@@ -52,7 +54,9 @@ pub trait Brain: Debug {
     /// As [`Machine::check_invariants`].
     fn check_invariants(&self);
     /// As [`Known::census`].
-    fn census(&self) -> Vec<usize>;
+    fn census(&self) -> [usize; 4];
+    /// As [`Known::unfinished`].
+    fn unfinished(&self) -> Vec<(&'static str, usize)>;
 }
 
 /// A machine and the sink that it fills.
@@ -101,8 +105,12 @@ where
         self.machine.check_invariants();
     }
 
-    fn census(&self) -> Vec<usize> {
+    fn census(&self) -> [usize; 4] {
         M::census(&self.machine)
+    }
+
+    fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        M::unfinished(&self.machine)
     }
 }
 
@@ -118,8 +126,12 @@ impl Known for xxnet_core::executor::Executor {
         Notice::Executor(notice)
     }
 
-    fn census(&self) -> Vec<usize> {
-        Self::census(self).to_vec()
+    fn census(&self) -> [usize; 4] {
+        Self::census(self)
+    }
+
+    fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        Self::unfinished(self)
     }
 }
 
@@ -135,8 +147,12 @@ impl Known for xxnet_core::registry::Registry {
         Notice::Registry(notice)
     }
 
-    fn census(&self) -> Vec<usize> {
-        Self::census(self).to_vec()
+    fn census(&self) -> [usize; 4] {
+        Self::census(self)
+    }
+
+    fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        Self::unfinished(self)
     }
 }
 
@@ -152,7 +168,11 @@ impl Known for Connections {
         Notice::Connections(notice)
     }
 
-    fn census(&self) -> Vec<usize> {
-        self.manager().census().to_vec()
+    fn census(&self) -> [usize; 4] {
+        self.manager().census()
+    }
+
+    fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        self.manager().unfinished()
     }
 }

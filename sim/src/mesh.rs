@@ -8,6 +8,7 @@
 //! | `one` | `OnePerDialler`: never two accepted connections of one dialler and kind (N3) |
 //! | `agree` | in peace, what one end believes to be up is up at the other |
 //! | `reach` | in peace, every node reaches every other |
+//! | `unfinished` | in peace, nothing waits or is under way: queues, buffers, look-ups, handshakes, links without connection |
 //! | `leak` | after destroy nothing is left: no socket, no timer (K7) |
 
 mod table;
@@ -102,6 +103,7 @@ impl Mesh {
         }
         self.reach()?;
         self.agree()?;
+        self.rests()?;
         self.destroy()
     }
 
@@ -372,6 +374,30 @@ impl Mesh {
             }
         }
         Ok(())
+    }
+
+    /// In peace, nothing waits or is under way: no queue, no buffer, no link but those that are up.
+    fn rests(&mut self) -> Result<(), Failure> {
+        let limit = self.world.ctx.now + BOUND;
+        loop {
+            let left = self.nodes.iter().find_map(|node| {
+                let proc = node.proc?;
+                let (unfinished, [links, listeners, ..]) =
+                    (self.world.unfinished(proc), self.world.census(proc));
+                let up = node.table.up().count();
+                let what =
+                    || format!("{up} are up; it has {links} links, {listeners} listeners, {unfinished:?}");
+                let rests = unfinished.is_empty() && (links, listeners) == (up, 1);
+                (!rests).then(|| (proc, what()))
+            });
+            match left {
+                None => return Ok(()),
+                Some((proc, what)) if self.world.ctx.now >= limit => {
+                    return Err(self.world.failure(proc, FailureKind::Liveness, "unfinished", what));
+                }
+                Some(_) => self.run(self.world.ctx.now + SECOND / 2)?,
+            }
+        }
     }
 
     fn destroy(&mut self) -> Result<(), Failure> {

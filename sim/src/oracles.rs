@@ -12,7 +12,7 @@
 //! | `callback` | each callback fires exactly once |
 //! | `calm` | without faults, every task ends as its command says |
 //!
-//! What must be true in the end (`ends`, `callbacks-fire`, `leak`, `stops`, `probe`) is asked by the scenario.
+//! What must be true in the end (`ends`, `callbacks-fire`, `leak`, `unfinished`, `stops`, `probe`) is asked by the scenario.
 
 mod result;
 

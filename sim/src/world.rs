@@ -11,8 +11,10 @@ use crate::fault::Fault;
 use crate::machine::{Brain, Command, Notice};
 use crate::net::Net;
 use crate::process::{Processes, RunItem};
+use crate::tap::{Door, Tap};
 use crate::trace::Ticked;
 use std::collections::{BTreeMap, VecDeque};
+use xxnet_core::net::{NetAction, NetEvent};
 use xxnet_core::{Action, Event, Instant};
 
 /// A process of the world: a machine and what its runtime remembers of it.
@@ -58,6 +60,8 @@ pub(crate) struct World {
     actions: Vec<Action<Notice>>,
     /// Events that machines have handled.
     pub(crate) handled: u64,
+    /// Who reads along, if a test wants to know what passes.
+    pub(crate) tap: Option<Tap>,
 }
 
 /// Ticks in a row at one moment before a machine counts as spinning.
@@ -76,6 +80,7 @@ impl World {
             last_proc: 0,
             actions: Vec::new(),
             handled: 0,
+            tap: None,
         }
     }
 
@@ -130,9 +135,15 @@ impl World {
         self.procs.get(&proc).is_some_and(|proc| proc.brain.is_some())
     }
 
-    /// What a machine holds, by its own count.
-    pub(crate) fn census(&self, proc: ProcId) -> Vec<usize> {
-        self.brain(proc).map_or_else(Vec::new, |brain| brain.census())
+    /// The sockets that a machine holds, by its own count.
+    pub(crate) fn census(&self, proc: ProcId) -> [usize; 4] {
+        self.brain(proc).map_or([0; 4], |brain| brain.census())
+    }
+
+    /// What a machine has not finished, by its own count.
+    pub(crate) fn unfinished(&self, proc: ProcId) -> Vec<(&'static str, usize)> {
+        let all = self.brain(proc).map_or_else(Vec::new, |brain| brain.unfinished());
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     fn brain(&self, proc: ProcId) -> Option<&dyn Brain> {
@@ -337,6 +348,9 @@ impl World {
             Event::Process(event) => trace.record(now, who, name, event),
             Event::Command(command) => trace.record(now, who, name, command),
         }
+        if let (Some(tap), Event::Net(NetEvent::Received { link, data })) = (&mut self.tap, &event) {
+            tap.bytes(id, *link, Door::Received, [data]);
+        }
         let local = self.ctx.hosts[usize::from(host.0)].clock.local(now);
         let mut actions = core::mem::take(&mut self.actions);
         brain.handle(local, event, &mut actions);
@@ -369,6 +383,9 @@ impl World {
         match action {
             Action::Net(action) => {
                 self.ctx.trace.record(now, who, name, &action);
+                if let (Some(tap), NetAction::Send { link, buffers }) = (&mut self.tap, &action) {
+                    tap.bytes(id, *link, Door::Sent, buffers);
+                }
                 self.net.act(&mut self.ctx, id, host, action);
             }
             Action::Disk(action) => {

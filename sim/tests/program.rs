@@ -22,6 +22,36 @@ fn x1_one_seed_has_one_trace_in_every_process() {
     }
 }
 
+/// The same seeds in the program as the other profile builds it: overflow checks, debug assertions and optimisation change
+/// nothing of what happens.
+#[test]
+#[ignore = "builds the program in the other profile: about a minute, unless it is there"]
+fn x1_debug_and_release_have_one_trace() {
+    let other = if cfg!(debug_assertions) { "release" } else { "dev" };
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let there = |arguments: &[&str]| {
+        let cargo_run = ["run", "--quiet", "--offline", "--profile", other, "-p", "xxnet-sim", "--"];
+        let output = Command::new(&cargo).args(cargo_run).args(arguments).output().expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        stdout(&output)
+    };
+    // Of clusters and of connections alone; then many at once, whose combined hash stands in the last line.
+    for seed in ["0", "2", "3", "7", "17"] {
+        assert_eq!(
+            stdout(&program(&["--seed", seed])),
+            there(&["--seed", seed]),
+            "{other} has another trace"
+        );
+    }
+    let hash = |text: String| {
+        let json: serde_json::Value =
+            serde_json::from_str(text.lines().last().expect("a last line")).expect("the last line is JSON");
+        (json["events"].as_u64().expect("a number"), json["hash"].as_str().expect("a hash").to_owned())
+    };
+    let many = ["--start", "100", "--seeds", "60", "--json"];
+    assert_eq!(hash(stdout(&program(&many))), hash(there(&many)));
+}
+
 #[test]
 fn many_seeds_print_their_faults_and_replay_as_json() {
     let output = program(&["--seeds", "12", "--json"]);

@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 use xxnet_core::CallbackId;
+use xxnet_core::connection::KindId;
 use xxnet_core::disk::FileErrorKind;
 use xxnet_core::executor::{Ending, ExecutorNotice, FileStep, PublishError};
 use xxnet_sim::Setup;
 use xxnet_sim::fault::{Fault, Swarm};
-use xxnet_sim::lab::{Lab, Task};
+use xxnet_sim::lab::{Door, Lab, Task};
 use xxnet_sim::machine::Notice;
 use xxnet_sim::runner::{Outcome, run_setup};
 use xxnet_sim::script::{Step, content, transformed};
@@ -187,6 +188,50 @@ fn f6_a_link_that_breaks_in_a_file_is_resumed() {
     }
     assert!(done >= 10, "{done} tasks were done");
     assert!(asked_again > 0, "no transfer was ever resumed");
+}
+
+/// The link breaks in the middle of a file and never comes back: the callback fires once and says so, and nothing of the file stays.
+#[test]
+fn f6_a_link_that_never_comes_back_is_a_disconnect_at_the_callback() {
+    // An input: the publisher is out of reach until the lease is over.
+    let mut lab = cluster(620, &[1]);
+    let task = lab.publish("publisher-1", copy(b"in", content(1, 3 << 20)));
+    lab.catch(Some("executor-1"), Door::Received, KindId::FILE, "Block", secs(5));
+    lab.part("publisher-1", "executor-1");
+    lab.run_until("the callback fires", secs(15), |lab| failures(lab, FileErrorKind::Disconnected) == 1);
+    lab.run_until("nothing of it is left", secs(2), |lab| lab.held_on_disk("executor-1") == (0, 0));
+    lab.mend();
+    lab.done(task, secs(60));
+    lab.finish();
+
+    // An output: its executor dies while the publisher pulls it.
+    let mut lab = cluster(621, &[1, 1]);
+    let task = lab.publish("publisher-1", copy(b"in", content(2, 3 << 20)));
+    lab.catch(Some("publisher-1"), Door::Received, KindId::FILE, "Block", secs(5));
+    let node = lab.holder(task).expect("held").1;
+    lab.kill(&node);
+    lab.run_until("the callback fires", secs(5), |lab| failures(lab, FileErrorKind::Disconnected) == 1);
+    // But for the task's input, which stays open until its end.
+    lab.run_until("nothing of it is left", secs(1), |lab| lab.held_on_disk("publisher-1").1 == 1);
+    assert!(!lab.output_file(task, 0));
+    lab.done(task, secs(60));
+    lab.finish();
+
+    // The file connection alone: its window is over while the task connection lives.
+    let mut setup = Setup::calm(1, &[1]);
+    setup.limits.file_window = secs(20);
+    let mut lab = Lab::settled(622, setup);
+    let task = lab.publish("publisher-1", copy(b"in", content(3, 3 << 20)));
+    lab.catch(Some("executor-1"), Door::Received, KindId::FILE, "FileBegin", secs(5));
+    lab.only(&[Fault::DialHangs], 100_000);
+    assert!(lab.break_link("executor-1", KindId::FILE, Fault::ResetBoth));
+    let broken = lab.now();
+    lab.run_until("the callback fires", secs(21), |lab| failures(lab, FileErrorKind::Disconnected) == 1);
+    assert!(lab.now() > broken + 19_000_000, "the window is waited for");
+    lab.no_faults();
+    lab.done(task, secs(60));
+    assert_eq!(failures(&lab, FileErrorKind::Disconnected), 1);
+    lab.finish();
 }
 
 /// A block altered under way is a mismatch; nothing of it becomes visible.

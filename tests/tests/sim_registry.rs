@@ -1,11 +1,13 @@
 //! The ledger's registry cases (R) in the simulated world: each forces its case and asserts each clause.
 
 use core::time::Duration;
+use xxnet_core::connection::KindId;
 use xxnet_core::executor::ExecutorNotice;
+use xxnet_core::message::{Message, RefuseReason, Refused};
 use xxnet_core::registry::RegistryNotice;
 use xxnet_sim::Setup;
 use xxnet_sim::fault::Fault;
-use xxnet_sim::lab::{Lab, Task};
+use xxnet_sim::lab::{Door, Lab, Task};
 use xxnet_sim::runner::run_setup;
 
 const fn secs(seconds: u64) -> Duration {
@@ -295,4 +297,38 @@ fn r7_two_registries_propose_one_task_to_two_executors_and_it_runs_once() {
         assert!(refused > 10, "seed {seed}: {refused} proposals: both registries have proposed");
         lab.finish();
     }
+}
+
+/// Each registry knows one executor and not the other's: both executors claim the task, and the publisher refuses the second.
+#[test]
+fn r7_the_second_of_two_executors_that_claim_is_refused() {
+    let mut setup = Setup::calm(1, &[1, 1]);
+    setup.registries = 2;
+    let mut lab = Lab::new(48, setup);
+    lab.part("registry-1", "executor-2");
+    lab.part("registry-2", "executor-1");
+    lab.run_for(secs(2));
+    let task = lab.publish("publisher-1", Task::sleeping(secs(1)));
+    let refused = lab.catch(Some("publisher-1"), Door::Sent, KindId::TASK, "Refused", secs(2));
+    let id = lab.id(task).expect("published");
+    assert!(matches!(
+        refused.message(),
+        Message::Refused(Refused { task, why: RefuseReason::Elsewhere, .. }) if task == id
+    ));
+    for registry in ["registry-1", "registry-2"] {
+        assert_eq!(
+            lab.passed(registry, Door::Sent, KindId::REGISTRATION, "Assign"),
+            1,
+            "{registry} proposes it"
+        );
+    }
+    let (_, holder) = lab.holder(task).expect("held");
+    let other = if holder == "executor-1" { "executor-2" } else { "executor-1" };
+    lab.done(task, secs(5));
+    let said = |name| lab.passed("publisher-1", Door::Sent, KindId::TASK, name);
+    assert_eq!((said("Granted"), said("Refused")), (1, 1), "one is granted, the other refused");
+    let heard = |node| lab.passed(node, Door::Received, KindId::TASK, "Refused");
+    assert_eq!((heard(other), heard(&holder), lab.runs(task)), (1, 0, 1));
+    lab.mend();
+    lab.finish();
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use xxnet_sim::Setup;
 use xxnet_sim::fault::{Fault, Swarm};
+use xxnet_sim::lab::{Lab, Task};
 use xxnet_sim::runner::{Outcome, run_connections, run_one, run_setup};
+use xxnet_sim::script::{Step, content};
 
 /// Runs that all must be well; the faults that they have injected together.
 fn all_well(outcomes: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
@@ -68,6 +70,53 @@ fn x3_nothing_is_held_after_crashes_and_broken_links() {
     for kind in kinds {
         assert!(injected(&outcomes, kind) > 0, "{kind} was never injected");
     }
+}
+
+/// The tables, queues and buffers of living machines: they fill while tasks run over breaking links, and behind the last task all
+/// of them are empty again, and nobody has another socket than before the first.
+#[test]
+fn x3_tables_queues_and_buffers_return_to_their_start_count() {
+    let secs = core::time::Duration::from_secs;
+    let nodes = ["registry-1", "publisher-1", "publisher-2", "executor-1", "executor-2"];
+    let mut lab = Lab::settled(33, Setup::calm(2, &[2, 1]));
+    let rests = |lab: &Lab| nodes.iter().all(|node| lab.unfinished(node).is_empty());
+    lab.run_until("nothing is under way", secs(10), rests);
+    let start = nodes.map(|node| lab.sockets(node));
+    lab.only(&[Fault::ResetBoth, Fault::ResetSender, Fault::HalfOpen], 100);
+    let tasks: Vec<_> = (0..30)
+        .map(|number| {
+            let copy = Step::Copy(b"in".to_vec(), b"out".to_vec());
+            let script =
+                vec![copy, Step::Cat, Step::Out(number, 300_000), Step::Sleep(number * 50_000), Step::Who];
+            let task = Task::new(script).input(b"in", content(number, 1_200_000)).output(b"out");
+            let task = task.stdin(content(number, 60_000)).will_be_cancelled();
+            lab.publish(if number % 2 == 0 { "publisher-1" } else { "publisher-2" }, task)
+        })
+        .collect();
+    lab.run_for(secs(1));
+    [3, 10, 28].into_iter().for_each(|number| lab.cancel(tasks[number]));
+    let mut seen = BTreeSet::new();
+    lab.run_until("every task has ended", secs(300), |lab| {
+        seen.extend(nodes.iter().flat_map(|node| lab.unfinished(node)).map(|(name, _)| name));
+        tasks.iter().all(|task| lab.ending(*task).is_some())
+    });
+    let filled = [
+        "tasks",
+        "entries",
+        "queued proposals",
+        "proposals",
+        "fetches",
+        "sources",
+        "peers",
+        "bytes to be sent",
+    ];
+    let missing: Vec<_> = filled.iter().filter(|name| !seen.contains(**name)).collect();
+    assert!(missing.is_empty(), "{missing:?} were never there, only {seen:?}");
+    lab.no_faults();
+    lab.run_until("all is as it was", secs(60), |lab| {
+        rests(lab) && nodes.map(|node| lab.sockets(node)) == start
+    });
+    lab.finish();
 }
 
 /// A registration, a task and a file link are each one a dialler: simultaneous dials, dials that hang, late accepts of abandoned

@@ -14,6 +14,7 @@ use crate::pack::{DataPack, PackType};
 use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 use rand::SeedableRng;
@@ -410,6 +411,20 @@ impl ConnectionManager {
     /// Links, listeners, look-ups and connections that exist, for leak checks.
     pub fn census(&self) -> [usize; 4] {
         [self.links.len(), self.listeners.len(), self.queries.len(), self.connections.len()]
+    }
+
+    /// What is under way or waits, by name, for leak checks: all zero once nothing goes on. Not counted: the epochs of past
+    /// diallers, which are kept on purpose and bounded.
+    pub fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        let links = || self.links.values().map(|entry| &entry.link);
+        vec![
+            ("look-ups", self.queries.len()),
+            ("handshakes", self.newcomers.len()),
+            ("ending links", self.orphans.len()),
+            ("events nobody took", self.events.len()),
+            ("bytes to be sent", links().map(Link::unsent).sum()),
+            ("bytes of unfinished packs", links().map(Link::unread).sum()),
+        ]
     }
 
     /// Completions of the network that meant nothing: late, doubled or never asked for.

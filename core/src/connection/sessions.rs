@@ -211,7 +211,7 @@ impl ConnectionManager {
         let Some(session) = self.session_mut(id) else { return };
         let interrupted = core::mem::take(&mut session.interrupted);
         let closing = session.closing;
-        session.add(link, epoch, count, now);
+        session.add(link, epoch, count);
         self.timers.clear(&Due::Redial(id));
         if !closing {
             self.timers.clear(&Due::End(id));
@@ -233,7 +233,6 @@ impl ConnectionManager {
         reason: DisconnectReason,
         actions: &mut Actions<N>,
     ) {
-        let backoff = self.config.limits.backoff.0;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let dialling = connection.dial.is_some();
         let Some(session) = connection.session_mut() else { return };
@@ -249,8 +248,8 @@ impl ConnectionManager {
         }
         session.breaks += 1;
         session.interrupted = true;
-        // At once after a link that has lived; a link that breaks as soon as it is made costs a pause.
-        let pause = if now >= session.up + backoff {
+        // At once after a link that was of use; one that breaks before anything has come or was acknowledged costs a pause.
+        let pause = if session.progress {
             session.backoff.reset();
             Duration::ZERO
         } else {
@@ -396,7 +395,10 @@ impl ConnectionManager {
         // What it acknowledged may have ended the session.
         let Some(session) = self.session_mut(id) else { return Ok(()) };
         match session.incoming.arrive(&pack) {
-            Arrival::News => self.events.push_back(ConnectionEvent::Received { id, pack }),
+            Arrival::News => {
+                session.progress = true;
+                self.events.push_back(ConnectionEvent::Received { id, pack });
+            }
             Arrival::Again => self.after_taking(now, id, actions),
             Arrival::Wrong(what) => return Err(what),
         }
@@ -417,6 +419,7 @@ impl ConnectionManager {
         if !session.out.acknowledge(sequence).map_err(never_sent)? {
             return Ok(());
         }
+        session.progress = true;
         let writable = session.out.fell_below(high) && !session.closing;
         let done = session.closing && session.out.is_empty();
         self.events.push_back(ConnectionEvent::Acknowledged { id, sequence });

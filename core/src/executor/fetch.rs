@@ -64,6 +64,9 @@ struct Fetch {
     begun: Option<(u64, u64, u64)>,
     /// The file connection that the present request runs on.
     on: Option<ConnectionId>,
+    /// The link of the last request has ended, and there was none since to ask again on. Whatever ends the fetch then, a
+    /// disconnect is why.
+    lost: bool,
     /// The present request was answered: blocks may come.
     answered: bool,
     requested_from: u64,
@@ -116,6 +119,7 @@ impl Fetches {
             tree: Tree::None,
             begun: None,
             on: None,
+            lost: false,
             answered: false,
             requested_from: 0,
             expected: 0,
@@ -157,7 +161,7 @@ impl Fetches {
     /// The request goes out now: from which block on.
     pub(super) fn request(&mut self, callback: CallbackId, on: ConnectionId) -> u64 {
         let Some(fetch) = self.rows.get_mut(&callback) else { return 0 };
-        fetch.on = Some(on);
+        (fetch.on, fetch.lost) = (Some(on), false);
         fetch.answered = false;
         fetch.queue.clear();
         fetch.requested_from = fetch.verified;
@@ -168,7 +172,7 @@ impl Fetches {
     /// A file connection is gone: what ran on it is asked for again when there is another.
     pub(super) fn file_link_lost(&mut self, connection: ConnectionId) {
         for fetch in self.rows.values_mut().filter(|fetch| fetch.on == Some(connection)) {
-            fetch.on = None;
+            (fetch.on, fetch.lost) = (None, true);
             fetch.queue.clear();
         }
     }
@@ -177,9 +181,21 @@ impl Fetches {
     pub(super) fn task_link_lost(&mut self, peer: InstanceId, side: Side) {
         for fetch in self.rows.values_mut() {
             if fetch.wanted.peer == peer && fetch.wanted.side == side && !fetch.answered {
-                fetch.on = None;
+                fetch.lost |= fetch.on.take().is_some();
             }
         }
+    }
+
+    /// The source does not have the connection that a request of ours named. That is no reason to give up: the request goes again.
+    /// One that it is serving already it has accepted, so its word is about an earlier one. The side to ask again on, if any.
+    pub(super) fn unknown_connection(&mut self, callback: CallbackId, peer: InstanceId) -> Option<Side> {
+        let fetch = self.rows.get_mut(&callback)?;
+        let asked = fetch.on.is_some() && !fetch.answered;
+        if fetch.wanted.peer != peer || !asked {
+            return None;
+        }
+        fetch.on = None;
+        Some(fetch.wanted.side)
     }
 
     /// The source says what comes.
@@ -409,8 +425,10 @@ impl Fetches {
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        let label = self.rows.get(&callback).map(|fetch| fetch.wanted.label.clone()).unwrap_or_default();
-        self.fire_with(callback, result.map_err(|kind| FileError::new(kind, label)), ops, actions)
+        let Some(fetch) = self.rows.get(&callback) else { return FetchOutcome::None };
+        let (label, lost) = (fetch.wanted.label.clone(), fetch.lost);
+        let error = |kind| FileError::new(if lost { FileErrorKind::Disconnected } else { kind }, label);
+        self.fire_with(callback, result.map_err(error), ops, actions)
     }
 
     /// The one place where a callback fires.
@@ -505,6 +523,11 @@ impl Fetches {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// For leak checks; all zero once every callback has fired and the disk has let go of its tree.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 2] {
+        [("fetches", self.rows.len()), ("fetches' windows", self.timers.len())]
     }
 
     pub(super) fn check_invariants(&self) {
@@ -668,5 +691,33 @@ mod tests {
         assert_eq!(rig.fetches.backlog(LINK), 0, "what was not verified is let go");
         assert_eq!(rig.fetches.unrequested(InstanceId([1; 16]), Side::Dialled), [rig.id]);
         assert_eq!(rig.fetches.request(rig.id, ConnectionId(6)), 3);
+    }
+
+    #[test]
+    fn f6_a_link_that_does_not_come_back_is_a_disconnect() {
+        let mut rig = Rig::new();
+        rig.begin(10);
+        rig.fetches.file_link_lost(LINK);
+        assert_eq!(rig.window(), Some(FileErrorKind::Disconnected), "with its window");
+
+        let mut rig = Rig::new();
+        rig.begin(10);
+        rig.fetches.file_link_lost(LINK);
+        let outcome = rig.fetches.fail(rig.id, FileErrorKind::Cancelled, &mut rig.ops, &mut rig.out);
+        let is_disconnect = |error: &FileError| error.kind == FileErrorKind::Disconnected;
+        assert!(
+            matches!(&outcome, FetchOutcome::Fired { result: Err(error), .. } if is_disconnect(error)),
+            "or with its attempt: {outcome:?}"
+        );
+
+        let mut rig = Rig::new();
+        rig.begin(10);
+        rig.fetches.file_link_lost(LINK);
+        rig.fetches.request(rig.id, ConnectionId(6));
+        assert_eq!(
+            rig.window(),
+            Some(FileErrorKind::TimedOut),
+            "one that is back and brings nothing is a timeout"
+        );
     }
 }

@@ -57,6 +57,10 @@ impl Ops {
         TreeId::next(&mut self.next_tree)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }

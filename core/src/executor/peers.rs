@@ -150,6 +150,16 @@ impl Peers {
         self.by_instance.keys().copied().collect()
     }
 
+    /// For leak checks; all zero once nothing was to do with anybody for a while.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 4] {
+        [
+            ("peers", self.by_instance.len()),
+            ("peers' addresses", self.addresses.len()),
+            ("peers' connections", self.owners.len()),
+            ("peers' timers", self.timers.len()),
+        ]
+    }
+
     pub(super) fn check_invariants(&self) {
         for (id, (peer, lane, side)) in &self.owners {
             let row = self.by_instance.get(peer).expect("a connection's peer is known");

@@ -83,6 +83,11 @@ impl Probes {
         Some(probe.connection)
     }
 
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn peers(&self) -> Vec<InstanceId> {
         self.rows.keys().copied().collect()
     }

@@ -325,6 +325,11 @@ impl Publisher {
         }
     }
 
+    /// For leak checks; all zero once every task has ended.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 3] {
+        [("tasks", self.tasks.len()), ("holders", self.held.len()), ("tasks' timers", self.timers.len())]
+    }
+
     pub(super) fn check_invariants(&self) {
         for (id, task) in &self.tasks {
             assert!(!self.ended.contains_key(id), "a task has ended or has not");

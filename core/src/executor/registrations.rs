@@ -132,6 +132,18 @@ impl Registrations {
         }
     }
 
+    /// For leak checks; all zero once every registry has been told everything.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 2] {
+        let rows = || self.rows.values();
+        [
+            ("registries that do not have us", rows().filter(|row| row.stage != Stage::Registered).count()),
+            (
+                "words owed to registries",
+                rows().map(|row| row.unpublished.len() + row.outstanding.len() + row.missed.len()).sum(),
+            ),
+        ]
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.timers.next()
     }

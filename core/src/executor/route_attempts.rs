@@ -93,10 +93,10 @@ impl Executor {
         match self.worker.entry(task) {
             Some(Entry::Wanted { claim: ours, since, .. }) if *ours == claim && now < deadline => {
                 let waited = micros(now.since(*since));
-                self.hold(now, task, Held::new(attempt, claim, spec, link, now, waited), deadline, out);
+                self.hold(now, task, Held::new(attempt, claim, spec, now, waited), deadline, out);
             }
             Some(Entry::Held(held)) if held.claim == claim && held.number == attempt => {
-                held.known_on = Some(link);
+                held.known = true;
                 for stream in Stream::BOTH {
                     held.streams[stream.index()].rewind(received[stream.index()]);
                 }

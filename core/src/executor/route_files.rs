@@ -144,36 +144,24 @@ impl Executor {
         out: &mut Out,
     ) {
         let Some((peer, ..)) = self.peers.owner(link) else { return };
-        let retry = error.kind == FileErrorKind::UnknownConnection;
-        if retry && self.request_again(now, callback, peer, out) {
+        if error.kind == FileErrorKind::UnknownConnection {
+            // Replaced while the request was on its way, or broken and only the source knows yet.
+            if let Some(side) = self.fetches.unknown_connection(callback, peer) {
+                self.request_files(now, peer, side, out);
+            }
             return;
         }
         let outcome = self.fetches.refused(callback, peer, bounded(error), &mut self.ops, out);
         self.fetch_outcome(now, callback, outcome, out);
     }
 
-    /// A file connection that was replaced while the request was on its way: the request goes again on the present one.
-    fn request_again(&mut self, now: Instant, callback: CallbackId, peer: InstanceId, out: &mut Out) -> bool {
-        let Some(wanted) = self.fetches.wanted(callback).filter(|wanted| wanted.peer == peer).cloned() else {
-            return false;
-        };
-        let present = self.peers.up(peer, Lane::File, wanted.side);
-        if present.is_some() && present == self.fetches.connection(callback) {
-            return false;
-        }
-        if let Some(link) = self.fetches.connection(callback) {
-            self.fetches.file_link_lost(link);
-        }
-        self.request_files(now, peer, wanted.side, out);
-        true
-    }
-
     // ---- serving ----
 
     /// A request has come (file request step 2): it is refused with a reason, or served in turn.
     ///
-    /// The asker holds its file connection as soon as we have welcomed it, we only with its `Confirm`: a request that
-    /// names a connection which is not there yet waits for it, no longer than a handshake may take.
+    /// The asker holds its file connection as soon as we have welcomed it, we only with its `Confirm`; and one that we dial may have
+    /// broken before the asker knows. A request that names a connection which is not there yet waits for it, no longer than a
+    /// handshake may take.
     pub(super) fn file_requested(
         &mut self,
         now: Instant,
@@ -189,12 +177,17 @@ impl Executor {
         }
     }
 
-    /// Whether this may be a connection of the peer's whose `Confirm` is still on its way: newer than the one that is
-    /// there, and nobody else's.
+    /// Whether this may be a connection of the peer's whose `Confirm` is still on its way (newer than the one that is there, and
+    /// nobody else's), or ours to the peer while it is down.
     fn is_early(&self, link: ConnectionId, named: ConnectionId) -> bool {
-        let Some((peer, _, Side::Accepted)) = self.peers.owner(link) else { return false };
-        let present = self.peers.up(peer, Lane::File, Side::Accepted);
-        self.manager.kind(named).is_none() && present.is_none_or(|present| present < named)
+        let Some((peer, _, side)) = self.peers.owner(link) else { return false };
+        let present = self.peers.up(peer, Lane::File, side);
+        match side {
+            Side::Accepted => {
+                self.manager.kind(named).is_none() && present.is_none_or(|present| present < named)
+            }
+            Side::Dialled => present.is_none() && self.peers.owner(named) == Some((peer, Lane::File, side)),
+        }
     }
 
     /// A file connection is there, or a request has waited long enough for one.

@@ -270,6 +270,8 @@ impl Executor {
                 self.send_claim(now, task, out);
             }
             self.peers.timers.set((instance, PeerTimer::Renew), now + self.config.limits.heartbeat);
+        } else {
+            self.judge_early(now, out);
         }
         self.request_files(now, instance, Side::Dialled, out);
     }
@@ -380,16 +382,17 @@ impl Executor {
         }
     }
 
-    /// Claims what is wanted, and says again what we hold: once on each link (PROTOCOL A2, A7).
+    /// Claims what is wanted, and says again what we hold: as soon as it is wanted or the link is up, so once on each link
+    /// (PROTOCOL A2, A7).
     pub(super) fn send_claim(&mut self, now: Instant, task: TaskId, out: &mut Out) {
         let Some(link) = self.peers.up(task.publisher, Lane::Task, Side::Dialled) else { return };
         let claim = match self.worker.entry(task) {
-            Some(Entry::Wanted { claim, sent_on, .. }) if *sent_on != Some(link) => {
-                *sent_on = Some(link);
-                *claim
+            Some(Entry::Wanted { claim, .. }) => *claim,
+            Some(Entry::Held(held)) if held.stop.is_none() => {
+                held.known = false;
+                held.claim
             }
-            Some(Entry::Held(held)) if held.stop.is_none() => held.claim,
-            Some(Entry::Proposed | Entry::Wanted { .. } | Entry::Held(_)) | None => return,
+            Some(Entry::Proposed | Entry::Held(_)) | None => return,
         };
         self.send(now, link, Claim { task, claim, stamp: now }, out);
     }

@@ -65,7 +65,7 @@ impl Executor {
     /// The task link, if the publisher has answered our claim on it.
     pub(super) fn known_link(&mut self, task: TaskId) -> Option<ConnectionId> {
         let link = self.peers.up(task.publisher, Lane::Task, Side::Dialled)?;
-        self.worker.held(task).filter(|held| held.known_on == Some(link))?;
+        self.worker.held(task).filter(|held| held.known)?;
         Some(link)
     }
 

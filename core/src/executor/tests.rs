@@ -103,11 +103,11 @@ fn f5_a_request_before_its_connections_confirm_waits_for_it_and_not_for_ever() {
     executor.file_requested(now, ANNES_TASK_LINK, request(task, 1, 0, early), &mut out);
     executor.file_requested(now, ANNES_TASK_LINK, request(task, 1, 0, BERTS_FILES), &mut out);
     assert_eq!(executor.early.len(), 1, "an older one is refused at once");
-    assert_eq!(executor.service.census().1, 0);
+    assert_eq!(executor.service.serving(), 0);
     executor.peers.remove_accepted(ANNES_FILES);
     executor.peers.add_accepted(ANNE, Lane::File, early);
     executor.judge_early(now, &mut out);
-    assert_eq!((executor.early.len(), executor.service.census().1), (0, 1), "it is there: served");
+    assert_eq!((executor.early.len(), executor.service.serving()), (0, 1), "it is there: served");
 
     executor.file_requested(now, ANNES_TASK_LINK, request(task, 1, 0, ConnectionId(900)), &mut out);
     let due = executor.deadline().unwrap();

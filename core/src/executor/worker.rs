@@ -11,10 +11,7 @@ use super::output::OutStream;
 use crate::disk::FileError;
 use crate::message::{Exit, Spec, StopReason, Times};
 use crate::timers::Timers;
-use crate::{
-    AttemptNumber, CallbackId, ClaimNumber, ConnectionId, FolderId, InstanceId, Instant, RunId, TaskId,
-    TreeId,
-};
+use crate::{AttemptNumber, CallbackId, ClaimNumber, FolderId, InstanceId, Instant, RunId, TaskId, TreeId};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -39,8 +36,8 @@ pub(super) enum EntryTimer {
 pub(super) enum Entry {
     /// Waits for a slot.
     Proposed,
-    /// Claimed, not answered. `sent_on`: the link that the claim went out on.
-    Wanted { claim: ClaimNumber, sent_on: Option<ConnectionId>, since: Instant },
+    /// Claimed, not answered.
+    Wanted { claim: ClaimNumber, since: Instant },
     /// Granted.
     Held(Box<Held>),
 }
@@ -52,8 +49,9 @@ pub(super) struct Held {
     pub(super) claim: ClaimNumber,
     pub(super) spec: Spec,
     pub(super) phase: Phase,
-    /// The link on which the publisher knows that we hold it: claimed or finished there.
-    pub(super) known_on: Option<ConnectionId>,
+    /// Whether the publisher has answered our claim on the present link. Until then nothing of the attempt goes out there: only
+    /// the answer says how much output had come before the last link broke.
+    pub(super) known: bool,
     pub(super) run: Option<RunId>,
     /// Inputs that are not verified yet.
     pub(super) fetching: BTreeSet<CallbackId>,
@@ -184,11 +182,7 @@ impl Worker {
         }
         while let Some(task) = self.queue.pop_front() {
             if let Some(entry @ Entry::Proposed) = self.entries.get_mut(&task) {
-                *entry = Entry::Wanted {
-                    claim: ClaimNumber::next(&mut self.next_claim),
-                    sent_on: None,
-                    since: now,
-                };
+                *entry = Entry::Wanted { claim: ClaimNumber::next(&mut self.next_claim), since: now };
                 self.busy.insert(task);
                 return Some(task);
             }
@@ -307,6 +301,18 @@ impl Worker {
         (held_ids, proposed)
     }
 
+    /// For leak checks; all zero once nothing is proposed or held.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 6] {
+        [
+            ("entries", self.entries.len()),
+            ("queued proposals", self.queue.len()),
+            ("busy slots", self.busy.len()),
+            ("runs", self.runs.len()),
+            ("publishers worked for", self.by_publisher.len()),
+            ("entries' timers", self.timers.len()),
+        ]
+    }
+
     pub(super) fn check_invariants(&self) {
         assert!(self.busy.len() <= self.slots as usize, "slots are never over-committed");
         for task in &self.busy {
@@ -344,7 +350,6 @@ impl Held {
         number: AttemptNumber,
         claim: ClaimNumber,
         spec: Spec,
-        link: ConnectionId,
         now: Instant,
         waited: u64,
     ) -> Self {
@@ -353,7 +358,7 @@ impl Held {
             claim,
             spec,
             phase: Phase::Folder,
-            known_on: Some(link),
+            known: true,
             run: None,
             fetching: BTreeSet::new(),
             unsettled: BTreeSet::new(),

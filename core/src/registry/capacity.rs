@@ -97,6 +97,15 @@ impl Capacity {
         }
     }
 
+    /// For leak checks; all zero once nothing is proposed or held.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 2] {
+        let seats = || self.seats.values();
+        [
+            ("proposals", seats().map(|seat| seat.proposals.len()).sum()),
+            ("busy slots", seats().map(|seat| seat.busy() as usize).sum()),
+        ]
+    }
+
     /// A member sits down, or says its slots anew. `held`: attempts that publishers say it holds; `running`: those that it
     /// says it holds. Its proposals stay.
     pub(super) fn seat(&mut self, member: InstanceId, slots: u32, held: u32, running: u32) {

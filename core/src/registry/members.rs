@@ -29,8 +29,10 @@ pub(super) struct Member {
     pub(super) heard: Instant,
     /// Silent for so long that it gets no new work.
     pub(super) suspect: bool,
+    /// When it registered.
+    joined: Instant,
     /// Proposals that it says it holds for tasks that are not known here (a restarted registry): adopted when their publisher
-    /// publishes them, dropped with the link.
+    /// publishes them, dropped with the link, or once a publisher that lives would long have published them.
     pub(super) listed: BTreeSet<TaskId>,
 }
 
@@ -133,6 +135,7 @@ impl Members {
             connection: Some(connection),
             heard: now,
             suspect: false,
+            joined: now,
             listed: BTreeSet::new(),
         };
         self.members.insert(id, member);
@@ -168,6 +171,15 @@ impl Members {
         }
         self.unlist(id);
         true
+    }
+
+    /// For leak checks; all zero once every member is there and every publisher has published what it has.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 2] {
+        let away = |member: &&Member| member.connection.is_none() || member.suspect;
+        [
+            ("members that are away", self.members.values().filter(away).count()),
+            ("listed tasks that nobody has published", self.listed.len()),
+        ]
     }
 
     /// Takes a member out.
@@ -215,6 +227,9 @@ impl Members {
                 return Some(Silence::Suspect(id));
             } else {
                 self.timers.set(id, member.heard + self.suspect);
+                if member.joined + self.lease <= now {
+                    self.unlist(id);
+                }
             }
         }
         None
@@ -309,6 +324,29 @@ mod tests {
     }
 
     const NEW: Joined = Joined::Member { again: false, shared: None };
+
+    #[test]
+    fn x3_a_listed_proposal_that_nobody_publishes_is_forgotten() {
+        let mut members = members();
+        assert_eq!(members.register(at(0), node(1), ConnectionId(1), registration("a")), NEW);
+        let task = |number| TaskId { publisher: node(9), number };
+        members.list(node(1), task(1));
+        members.list(node(1), task(2));
+        for second in 1..30 {
+            members.heard(at(1000 * second), node(1));
+            assert_eq!(members.due(at(1000 * second)), None);
+            members.check_invariants();
+            if second == 14 {
+                assert_eq!(
+                    members.take_listed(task(1)),
+                    Some(node(1)),
+                    "its publisher has come back in time"
+                );
+            }
+        }
+        assert_eq!(members.take_listed(task(2)), None, "its publisher never did");
+        assert!(members.unfinished().iter().all(|(_, count)| *count == 0));
+    }
 
     #[test]
     fn r2_the_same_instance_again_is_the_same_member() {

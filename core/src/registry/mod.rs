@@ -44,6 +44,7 @@ use crate::timers::Timers;
 use crate::wire::WireError;
 use crate::{Address, Config, ConnectionId, InstanceId, Instant, Limits};
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use capacity::Capacity;
 use core::net::SocketAddr;
 use members::{Members, Silence};
@@ -130,6 +131,24 @@ impl Registry {
     /// Links, listeners, look-ups and connections that exist, for leak checks.
     pub fn census(&self) -> [usize; 4] {
         self.manager.census()
+    }
+
+    /// What is under way, waits or is owed, by name, for leak checks: all zero once every task has ended and every member is there.
+    /// Not counted: ended tasks, which are kept on purpose for a while.
+    pub fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        let mut all = self.manager.unfinished();
+        all.extend(self.queue.unfinished());
+        all.extend(self.capacity.unfinished());
+        all.extend(self.members.unfinished());
+        all.extend([
+            ("strangers", self.sessions.strangers()),
+            ("pairs that cannot reach each other", self.pairs.len()),
+            ("publishers told what their tasks wait for", self.waits.len()),
+            ("questions", self.questions.len()),
+            ("doubts", self.doubts.len()),
+            ("publishers told that there is no room", self.told_full.len()),
+        ]);
+        all
     }
 
     /// Steps of matching taken so far: publishers, classes and candidates looked at. What would grow faster than the work if a

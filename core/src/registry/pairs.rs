@@ -33,6 +33,11 @@ impl Pairs {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Whether `executor` is not to be sent to `publisher` now.
     pub(super) fn is_cut(&self, publisher: InstanceId, executor: InstanceId) -> bool {
         self.timers.at(&(publisher, executor)).is_some()

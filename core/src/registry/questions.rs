@@ -59,6 +59,11 @@ impl Questions {
         Some(request)
     }
 
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether this connection waits for an answer.
     pub(super) fn is_asking(&self, asker: ConnectionId) -> bool {
         self.askers.contains_key(&asker)

@@ -297,6 +297,17 @@ impl Queue {
         gone
     }
 
+    /// For leak checks; all zero once every task has ended.
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 5] {
+        [
+            ("tasks", self.live),
+            ("tasks in no list of ended ones", self.tasks.len() - self.ended.len()),
+            ("publishers with tasks", self.publishers.len() + self.waiting.len()),
+            ("executors that hold tasks", self.held.len()),
+            ("tasks' timers", self.timers.len()),
+        ]
+    }
+
     // ---- timers ----
 
     /// Has the task looked at then (again).

@@ -57,6 +57,11 @@ impl Sessions {
         true
     }
 
+    /// Connections that have yet to say what they are.
+    pub(super) fn strangers(&self) -> usize {
+        self.strangers
+    }
+
     /// It has registered.
     pub(super) fn promote(&mut self, id: ConnectionId) {
         if let Some(session) = self.sessions.get_mut(&id)

@@ -55,6 +55,11 @@ impl Waits {
         self.told.get(&publisher).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Publishers that believe something, or are to be looked at.
+    pub(super) fn len(&self) -> usize {
+        self.told.len() + self.dirty.len()
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.dirty.is_empty()
     }

@@ -1,6 +1,6 @@
 //! A cluster's life from the storm to the end, and what must be true then (ledger X2, X3).
 
-use super::Cluster;
+use super::{Cluster, Role};
 use crate::clock::{Micros, SECOND};
 use crate::context::ProcId;
 use crate::failure::{Failure, FailureKind};
@@ -85,31 +85,49 @@ impl Cluster {
         Ok(())
     }
 
-    /// What tasks have left behind is gone: callbacks have fired, folders, trees and commands are no more.
+    /// What tasks have left behind is gone: callbacks have fired; folders, trees and commands are no more; every table, queue and
+    /// buffer is empty; nobody has another link than those to the registries.
     pub(crate) fn settles(&mut self) -> Result<(), Failure> {
         let limit = self.world.ctx.now + SETTLED;
-        let clean = self.run(limit, |cluster| cluster.left().is_none())?;
-        match self.left() {
-            Some((proc, what)) if !clean => {
-                let oracle = if what.contains("callback") { "callbacks-fire" } else { "leak" };
-                Err(self.world.failure(proc, FailureKind::Liveness, oracle, what))
+        loop {
+            self.run(self.world.ctx.now + SECOND / 2, |_| false)?;
+            match self.left() {
+                None => return Ok(()),
+                Some((proc, oracle, what)) if self.world.ctx.now >= limit => {
+                    return Err(self.world.failure(proc, FailureKind::Liveness, oracle, what));
+                }
+                Some(_) => {}
             }
-            Some(_) | None => Ok(()),
         }
     }
 
-    /// Anything that living processes still hold for tasks that have ended.
-    fn left(&self) -> Option<(ProcId, String)> {
-        let procs: Vec<ProcId> = self.nodes.iter().filter_map(|node| node.proc).collect();
-        let held = procs.iter().find_map(|proc| {
-            let (folders, trees) = self.world.disk.held_by(*proc);
-            let runs = self.world.processes.held_by(*proc);
-            let any = folders + trees + runs > 0;
-            any.then(|| {
-                (*proc, format!("{folders} folders, {trees} open trees and {runs} commands are left"))
-            })
-        });
-        held.or_else(|| self.oracles.owed())
+    /// Anything that living processes still hold for tasks that have ended, and which oracle says so.
+    fn left(&self) -> Option<(ProcId, &'static str, String)> {
+        if let Some((proc, what)) = self.oracles.owed() {
+            return Some((proc, "callbacks-fire", what));
+        }
+        let registries = self.of_role(Role::Registry.word()).len();
+        self.nodes.iter().find_map(|node| {
+            let proc = node.proc?;
+            let (folders, trees) = self.world.disk.held_by(proc);
+            let runs = self.world.processes.held_by(proc);
+            if folders + trees + runs > 0 {
+                let what = format!("{folders} folders, {trees} open trees and {runs} commands are left");
+                return Some((proc, "leak", what));
+            }
+            let unfinished = self.world.unfinished(proc);
+            if !unfinished.is_empty() {
+                return Some((
+                    proc,
+                    "unfinished",
+                    format!("every task has ended, and it has {unfinished:?}"),
+                ));
+            }
+            let links = if node.role == Role::Registry { self.nodes.len() - registries } else { registries };
+            let (census, due) = (self.world.census(proc), [links, 1, 0, links + 1]);
+            let what = || format!("links, listeners, look-ups, connections: {census:?} and not {due:?}");
+            (census != due).then(|| (proc, "unfinished", what()))
+        })
     }
 
     /// Every machine stops when it is told to, and nothing of it is left.
@@ -118,10 +136,8 @@ impl Cluster {
             self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.proc?))).collect();
         for (at, proc) in &procs {
             let command = match self.nodes[*at].role {
-                super::Role::Registry => Command::Registry(RegistryCommand::Shutdown),
-                super::Role::Publisher | super::Role::Executor(_) => {
-                    Command::Executor(ExecutorCommand::Shutdown)
-                }
+                Role::Registry => Command::Registry(RegistryCommand::Shutdown),
+                Role::Publisher | Role::Executor(_) => Command::Executor(ExecutorCommand::Shutdown),
             };
             let delay = self.world.ctx.choices.below(2 * SECOND);
             self.world.command(*proc, delay, command.clone());
@@ -135,7 +151,11 @@ impl Cluster {
             let node = self.nodes.iter().find(|node| !node.stopped);
             let proc = node.and_then(|node| node.proc).unwrap_or(ProcId(0));
             let census = self.world.census(proc);
-            let what = format!("it was told to stop {} s ago; it holds {census:?}", SETTLED / SECOND);
+            let unfinished = self.world.unfinished(proc);
+            let what = format!(
+                "it was told to stop {} s ago; it holds {census:?}, {unfinished:?}",
+                SETTLED / SECOND
+            );
             return Err(self.world.failure(proc, FailureKind::Liveness, "stops", what));
         }
         let quiet = self.world.ctx.now + 30 * SECOND;

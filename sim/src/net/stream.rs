@@ -149,6 +149,12 @@ fn draw_break(ctx: &mut Context) -> Option<(u64, Break)> {
 }
 
 impl Break {
+    const ALL: [Self; 5] = [Self::Both, Self::Sender, Self::Receiver, Self::Dark, Self::DarkOneWay];
+
+    fn of(fault: Fault) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.fault() == fault)
+    }
+
     fn fault(self) -> Fault {
         match self {
             Self::Both => Fault::ResetBoth,
@@ -308,6 +314,28 @@ impl Net {
         if matches!(kind, Break::Both | Break::Receiver) {
             self.break_end(ctx, id, 1 - sender, NetError::Reset);
         }
+    }
+
+    /// A machine's link breaks now, in the way that a fault says. `false`: it is not up.
+    pub(crate) fn break_link(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, how: Fault) -> bool {
+        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return false };
+        let up = self.streams.get(&id).is_some_and(|stream| stream.ends[i].state == EndState::Open);
+        if let (true, Some(kind)) = (up, Break::of(how)) {
+            self.break_stream(ctx, id, i, kind);
+        }
+        up
+    }
+
+    /// Bytes that a machine never sent go out behind those that it has. `false`: its link is not up.
+    pub(crate) fn slip_in(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, bytes: Bytes) -> bool {
+        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return false };
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let up = stream.ends[i].state == EndState::Open && !stream.ways[i].ended;
+        if up {
+            stream.ends[i].outgoing.push_back(bytes);
+            self.pump(ctx, id, i);
+        }
+        up
     }
 
     /// A machine's request to read.

@@ -16,7 +16,7 @@ use super::types::{LinkRule, PeerInfo};
 use crate::backoff::Backoff;
 use crate::handshake::Resume;
 use crate::pack::DataPack;
-use crate::{InstanceId, Instant, Limits, LinkId};
+use crate::{InstanceId, Limits, LinkId};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -46,8 +46,8 @@ pub(super) struct Session {
     /// The one that both ends have agreed on.
     pub(super) active: Option<LinkId>,
     pub(super) backoff: Backoff,
-    /// When its newest link was established.
-    pub(super) up: Instant,
+    /// Whether anything was received or acknowledged since its newest link was established.
+    pub(super) progress: bool,
     /// Whether the application was told that it has no link.
     pub(super) interrupted: bool,
     /// The application has closed it: it ends once everything is acknowledged, or time is up.
@@ -86,7 +86,7 @@ impl Session {
             strands: Vec::new(),
             active: None,
             backoff: Backoff::new(limits.backoff),
-            up: Instant::from_micros(0),
+            progress: false,
             interrupted: false,
             closing: false,
             breaks: 0,
@@ -95,8 +95,8 @@ impl Session {
     }
 
     /// A link is established; the peer says that it has received `count` packs.
-    pub(super) fn add(&mut self, link: LinkId, epoch: Option<u64>, count: u64, now: Instant) {
-        self.up = now;
+    pub(super) fn add(&mut self, link: LinkId, epoch: Option<u64>, count: u64) {
+        self.progress = false;
         self.strands.push(Strand { link, epoch, cursor: count + 1 });
         if matches!(self.choice, Choice::Newest) {
             self.active = Some(link);
