@@ -129,7 +129,9 @@ impl ConnectionManager {
         let ends = self.timers.at(&Due::End(id)).is_some();
         assert!(!session.strands.is_empty() || ends, "{id} has no link and no end");
         assert_eq!(session.strands.is_empty(), session.interrupted, "{id} was told of its links");
-        let owes = !session.incoming.owes() || self.timers.at(&Due::Ack(id)).is_some();
+        let owes = !session.incoming.owes() || session.waits_to_acknowledge;
+        let waits = self.acknowledgements.iter().any(|(_, waiting)| *waiting == id);
+        assert!(!session.waits_to_acknowledge || waits, "{id} waits to acknowledge, and is forgotten");
         assert!(owes || session.strands.is_empty(), "{id} owes an acknowledgement");
     }
 
@@ -156,7 +158,7 @@ impl ConnectionManager {
                     self.links.get(link).is_some_and(|entry| entry.link.phase() != Phase::Closed)
                 }
                 Due::Accept(listener) => self.listeners.contains_key(listener),
-                Due::Ack(id) | Due::Redial(id) | Due::End(id) => self.session(*id).is_some(),
+                Due::Redial(id) | Due::End(id) => self.session(*id).is_some(),
                 Due::Lookup(query) => self.queries.get(query).is_some_and(Option::is_some),
             };
             assert!(living, "{due:?} is set for nothing");

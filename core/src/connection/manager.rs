@@ -11,6 +11,7 @@ use super::types::{
 use crate::link::{Io, Link};
 use crate::machine::Actions;
 use crate::pack::{DataPack, PackType};
+use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +43,8 @@ pub struct ConnectionManager {
     pub(super) diallers: Diallers,
     pub(super) pairs: Pairs,
     pub(super) timers: Timers<Due>,
+    /// Sessions that owe an acknowledgement, and when it is sent alone: oldest first, since all wait equally long.
+    pub(super) acknowledgements: VecDeque<(Instant, ConnectionId)>,
     pub(super) last: Last,
     pub(super) events: VecDeque<ConnectionEvent>,
     pub(super) ignored: u64,
@@ -67,6 +70,7 @@ impl ConnectionManager {
             diallers: Diallers::default(),
             pairs: Pairs::default(),
             timers: Timers::new(),
+            acknowledgements: VecDeque::new(),
             last: Last::default(),
             events: VecDeque::new(),
             ignored: 0,
@@ -375,6 +379,7 @@ impl ConnectionManager {
         self.listeners.values_mut().for_each(|listener| listener.connection = None);
         self.queries.values_mut().for_each(|waiting| *waiting = None);
         self.timers = Timers::new();
+        self.acknowledgements.clear();
         self.diallers.clear();
         self.pairs.clear();
     }
@@ -400,7 +405,7 @@ impl ConnectionManager {
 
     /// When `tick` is wanted.
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        earliest(self.timers.next(), self.acknowledgements.front().map(|(at, _)| *at))
     }
 
     /// What happened; the machine above takes all of it before its `handle` returns.

@@ -46,6 +46,7 @@ impl ConnectionManager {
 
     /// Does what is due.
     pub fn tick<N>(&mut self, now: Instant, actions: &mut Actions<N>) {
+        self.acknowledge_due(now, actions);
         // Collected first: whatever a deadline sets anew is for the next tick.
         let due: Vec<Due> = core::iter::from_fn(|| self.timers.pop_due(now)).collect();
         for due in due {
@@ -53,7 +54,6 @@ impl ConnectionManager {
                 Due::Link(link) => self.touch(now, link, actions, Link::tick),
                 Due::Accept(listener) => self.arm_accept(listener, actions),
                 Due::Lookup(query) => self.lookup_due(now, query, actions),
-                Due::Ack(id) => self.ack_due(now, id, actions),
                 Due::Redial(id) => self.redial(now, id, actions),
                 Due::End(id) => self.session_due(now, id, actions),
             }

@@ -472,18 +472,27 @@ impl ConnectionManager {
 
     /// Sees to it that what was taken is acknowledged: with the next message, after a while, or at once if it is much.
     pub(super) fn after_taking<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        let Some(session) = self.session(id) else { return };
+        let Some(session) = self.session_mut(id) else { return };
         if session.incoming.presses() {
             self.acknowledge(now, id, actions);
-        } else if session.incoming.owes() && self.timers.at(&Due::Ack(id)).is_none() {
-            self.timers.set(Due::Ack(id), now + self.config.limits.ack_delay);
+        } else if session.incoming.owes() && !session.waits_to_acknowledge {
+            session.waits_to_acknowledge = true;
+            self.acknowledgements.push_back((now + self.config.limits.ack_delay, id));
         }
     }
 
-    /// An acknowledgement has waited long enough.
-    pub(super) fn ack_due<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        if self.session(id).is_some_and(|session| session.incoming.owes()) {
-            self.acknowledge(now, id, actions);
+    /// Acknowledgements that have waited long enough and went along with no message. All wait equally long, so the oldest is
+    /// in front.
+    pub(super) fn acknowledge_due<N>(&mut self, now: Instant, actions: &mut Actions<N>) {
+        while let Some((at, id)) = self.acknowledgements.front().copied()
+            && at <= now
+        {
+            self.acknowledgements.pop_front();
+            let Some(session) = self.session_mut(id) else { continue };
+            session.waits_to_acknowledge = false;
+            if session.incoming.owes() {
+                self.acknowledge(now, id, actions);
+            }
         }
     }
 
@@ -605,7 +614,7 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         self.drop_dial(now, id, actions);
-        for due in [Due::Ack(id), Due::Redial(id), Due::End(id)] {
+        for due in [Due::Redial(id), Due::End(id)] {
             self.timers.clear(&due);
         }
         self.pairs.end(key, by_us, known);

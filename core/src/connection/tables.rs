@@ -32,8 +32,6 @@ pub(super) enum Due {
     Accept(ListenerId),
     /// A name is not resolved in time.
     Lookup(QueryId),
-    /// A session's acknowledgement has waited long enough.
-    Ack(ConnectionId),
     /// A session without a link dials again.
     Redial(ConnectionId),
     /// A session without a link, or one that is being closed, is over.

@@ -16,11 +16,15 @@ const DICT: u32 = 7;
 const LEAST_VALUE: usize = 4;
 /// The shortest entry: the length of an empty key and a tag.
 const LEAST_ENTRY: usize = 12;
+/// What an entry mostly needs, and how much room is taken ahead at most.
+const USUAL_ENTRY: usize = 40;
+const MOST_AHEAD: usize = 4 << 10;
 /// Elements that a list gets room for before they were read.
 const AHEAD: usize = 16;
 
 pub(super) fn encode(dict: &Dict) -> Result<Vec<u8>, ValueError> {
-    let mut out = Vec::new();
+    // Room for what most messages are, taken once and not by doubling.
+    let mut out = Vec::with_capacity(dict.len().saturating_mul(USUAL_ENTRY).min(MOST_AHEAD));
     put_dict(&mut out, dict, Dict::MAX_DEPTH)?;
     Ok(out)
 }

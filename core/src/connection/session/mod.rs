@@ -46,6 +46,8 @@ pub(super) struct Session {
     /// The one that both ends have agreed on.
     pub(super) active: Option<LinkId>,
     pub(super) backoff: Backoff,
+    /// Whether it is among the manager's acknowledgements that wait.
+    pub(super) waits_to_acknowledge: bool,
     /// Whether anything was received or acknowledged since its newest link was established.
     pub(super) progress: bool,
     /// Whether the application was told that it has no link.
@@ -86,6 +88,7 @@ impl Session {
             strands: Vec::new(),
             active: None,
             backoff: Backoff::new(limits.backoff),
+            waits_to_acknowledge: false,
             progress: false,
             interrupted: false,
             closing: false,

@@ -139,3 +139,83 @@ pub(super) fn one_way(
     let ended = receiver.join().map_err(|_| io::Error::other("the receiver ended"))??;
     Ok(Rate { count, size, took: ended.duration_since(began) })
 }
+
+/// Round trips a second of so many sockets, each with one message under way, on one poll at each end.
+pub(super) fn many(
+    connections: usize,
+    size: usize,
+    trips: u64,
+    pin: impl Fn(usize) + Copy + Send + 'static,
+) -> io::Result<f64> {
+    let (listener, address) = listener()?;
+    let echo = std::thread::spawn(move || -> io::Result<()> {
+        pin(1);
+        let mut crowd = Crowd::new(size)?;
+        for _ in 0..connections {
+            crowd.add(listener.accept()?.0)?;
+        }
+        crowd.answer(u64::MAX)
+    });
+    pin(0);
+    let mut crowd = Crowd::new(size)?;
+    for _ in 0..connections {
+        crowd.add(std::net::TcpStream::connect(address)?)?;
+    }
+    let began = Instant::now();
+    crowd.say_all()?;
+    crowd.answer(trips)?;
+    let took = began.elapsed();
+    drop(crowd);
+    let _ = echo.join();
+    Ok(trips as f64 / took.as_secs_f64())
+}
+
+/// Sockets on one poll, whose messages are all of one size.
+struct Crowd {
+    poll: Poll,
+    sockets: Vec<TcpStream>,
+    message: Vec<u8>,
+}
+
+impl Crowd {
+    fn new(size: usize) -> io::Result<Self> {
+        Ok(Self { poll: Poll::new()?, sockets: Vec::new(), message: framed(size) })
+    }
+
+    fn add(&mut self, socket: std::net::TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&socket).set_tcp_congestion(b"reno");
+        let mut socket = TcpStream::from_std(socket);
+        self.poll.registry().register(&mut socket, Token(self.sockets.len()), Interest::READABLE)?;
+        self.sockets.push(socket);
+        Ok(())
+    }
+
+    fn say_all(&mut self) -> io::Result<()> {
+        self.sockets.iter_mut().try_for_each(|socket| socket.write_all(&self.message))
+    }
+
+    /// Answers so many messages, or until a peer is gone. One message is under way on each socket, so it comes whole.
+    fn answer(&mut self, trips: u64) -> io::Result<()> {
+        let (mut events, mut buffer, mut done) = (Events::with_capacity(256), vec![0; 4096], 0);
+        while done < trips {
+            self.poll.poll(&mut events, None)?;
+            for event in &events {
+                let socket = &mut self.sockets[event.token().0];
+                let got = match socket.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(got) => got,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+                debug_assert_eq!(got, self.message.len());
+                socket.write_all(&self.message)?;
+                done += 1;
+            }
+        }
+        Ok(())
+    }
+}
