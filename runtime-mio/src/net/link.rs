@@ -257,7 +257,12 @@ fn write_some(socket: &TcpStream, buffers: &VecDeque<Bytes>) -> (io::Result<usiz
     let flags = libc::MSG_NOSIGNAL;
     #[cfg(target_vendor = "apple")]
     let flags = 0;
-    (retry(|| socket.send_vectored_with_flags(&slices[..count], flags)), offered)
+    let sent = match &slices[..count] {
+        // The system has less to look at.
+        [one] => retry(|| socket.send_with_flags(one, flags)),
+        many => retry(|| socket.send_vectored_with_flags(many, flags)),
+    };
+    (sent, offered)
 }
 
 /// Forgets the first `count` bytes.
