@@ -16,8 +16,8 @@ pub(super) struct Outbox {
     under_way: usize,
     /// Whether it has risen to the high-water mark and not fallen below since.
     high: bool,
-    /// Whether the queue holds an answer to a ping: one answers them all.
-    pong: bool,
+    /// The answer to pings that goes behind the queue: one answers them all, with what the newest carried.
+    pong: Option<DataPack>,
     /// The acknowledgement that goes behind the queue; the newest is worth all before it.
     ack: Option<u64>,
     /// The word about which link counts that goes before it; likewise.
@@ -41,13 +41,13 @@ impl Outbox {
         self.queue.push_back(pack);
     }
 
-    /// Queues the answer to a ping, unless one waits already: a peer that pings and never reads costs nothing.
-    pub(super) fn push_pong(&mut self, pack: DataPack) -> bool {
-        let first = !core::mem::replace(&mut self.pong, true);
-        if first {
-            self.push_own(pack);
+    /// Has this answered to the pings so far, in place of an answer that waits: a peer that pings and never reads costs
+    /// nothing.
+    pub(super) fn set_pong(&mut self, pack: DataPack) {
+        self.waiting += wire_len(&pack);
+        if let Some(old) = self.pong.replace(pack) {
+            self.waiting -= wire_len(&old);
         }
-        first
     }
 
     /// Has this acknowledged behind all that waits, in place of what was to be acknowledged: a peer that never reads costs
@@ -69,7 +69,7 @@ impl Outbox {
     /// Forgets what waits; what is under way cannot be taken back.
     pub(super) fn drop_waiting(&mut self) {
         self.queue.clear();
-        (self.ack, self.choice) = (None, None);
+        (self.ack, self.choice, self.pong) = (None, None, None);
         self.waiting = 0;
     }
 
@@ -84,14 +84,13 @@ impl Outbox {
             pack.acknowledgement = taken;
             pack
         });
-        for pack in self.queue.drain(..).chain(self.choice.take()).chain(ack) {
+        for pack in self.queue.drain(..).chain(self.pong.take()).chain(self.choice.take()).chain(ack) {
             // Fails above 4 GiB alone; no peer takes that much, so no such pack was queued.
             let pushed = encoder.push(&pack);
             debug_assert!(pushed.is_ok());
         }
         self.queue.shrink_to(16);
         self.waiting = 0;
-        self.pong = false;
         self.under_way = encoder.len();
         Some(encoder.take())
     }
@@ -125,7 +124,8 @@ impl Outbox {
 
     /// Panics if the counts do not fit the queue.
     pub(super) fn check_invariants(&self, limits: &Limits) {
-        let own = self.ack.map_or(0, |_| DataHeader::WIRE_LEN) + self.choice.as_ref().map_or(0, wire_len);
+        let words = self.choice.iter().chain(&self.pong).map(wire_len).sum::<usize>();
+        let own = self.ack.map_or(0, |_| DataHeader::WIRE_LEN) + words;
         assert_eq!(self.waiting, self.queue.iter().map(wire_len).sum::<usize>() + own, "bytes of an outbox");
         // The link's own packs are few and small.
         assert!(self.bytes() <= limits.max_outbox + 4096, "an outbox over its limit");
