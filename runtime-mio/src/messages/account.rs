@@ -5,6 +5,7 @@ use super::{IntoPayload, Payload, SendError};
 use crate::alarm::lock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use xxnet_core::pack::{DataHeader, DataPack};
 use xxnet_core::{Address, Token};
 
@@ -48,8 +49,8 @@ impl Account {
         true
     }
 
-    /// As [`reserve`](Self::reserve), but waits for room; false if there will be none.
-    fn reserve_waiting(&self, bytes: usize, shared: &Shared) -> bool {
+    /// As [`reserve`](Self::reserve), but waits for room; false if there was none by then, or will be none.
+    fn reserve_waiting(&self, bytes: usize, shared: &Shared, until: Option<Instant>) -> bool {
         let mut gate = lock(&self.gate);
         loop {
             if shared.is_closed() {
@@ -61,7 +62,16 @@ impl Account {
                 self.room.notify_one();
                 return true;
             }
-            gate = self.room.wait(gate).unwrap_or_else(PoisonError::into_inner);
+            gate = match until {
+                None => self.room.wait(gate).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.room.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 
@@ -121,9 +131,27 @@ impl Sender {
     pub fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
         let (pack, bytes) = self.pack(payload)?;
         if !self.account.reserve(bytes, self.shared.queue)
-            && !self.account.reserve_waiting(bytes, &self.shared)
+            && !self.account.reserve_waiting(bytes, &self.shared, None)
         {
             return Err(SendError::Closed);
+        }
+        self.shared.send(&self.account, pack)
+    }
+
+    /// As [`Net::send_timeout`](super::Net::send_timeout).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send_timeout(&self, payload: impl IntoPayload, timeout: Duration) -> Result<(), SendError> {
+        let (pack, bytes) = self.pack(payload)?;
+        let until = || Some(Instant::now() + timeout);
+        if !self.account.reserve(bytes, self.shared.queue)
+            && !self.account.reserve_waiting(bytes, &self.shared, until())
+        {
+            if self.shared.is_closed() {
+                return Err(SendError::Closed);
+            }
+            return Err(SendError::Full(Payload::of(pack).map_err(SendError::Data)?));
         }
         self.shared.send(&self.account, pack)
     }

@@ -68,12 +68,25 @@ struct State {
     closed: bool,
 }
 
+/// A message, and the state that it was taken out of.
+type Next<'a> = (MutexGuard<'a, State>, Arc<Peer>, DataPack);
+
 impl Inbox {
     pub(super) fn recv(&self, until: Option<Instant>, shared: &Shared) -> Result<Message, RecvError> {
+        let (state, peer, pack) = self.next(until)?;
+        Ok(self.hand_out(state, peer, pack, shared))
+    }
+
+    /// The next message, which is not taken yet; [`take`](Self::take) is to follow.
+    pub(super) fn hold(&self) -> Result<(Arc<Peer>, DataPack), RecvError> {
+        self.next(None).map(|(_, peer, pack)| (peer, pack))
+    }
+
+    fn next(&self, until: Option<Instant>) -> Result<Next<'_>, RecvError> {
         let mut state = lock(&self.state);
         loop {
             if let Some((peer, pack)) = state.ready.pop_front() {
-                return Ok(self.hand_out(state, peer, pack, shared));
+                return Ok((state, peer, pack));
             }
             if state.closed {
                 return Err(RecvError::Closed);
@@ -106,16 +119,27 @@ impl Inbox {
     /// The message is taken: that, and nothing before, is what its sender hears.
     fn hand_out(
         &self,
-        mut state: MutexGuard<'_, State>,
+        state: MutexGuard<'_, State>,
         peer: Arc<Peer>,
         pack: DataPack,
         shared: &Shared,
     ) -> Message {
-        peer.taken.store(pack.sequence, Ordering::SeqCst);
+        self.note(state, &peer, &pack, shared);
+        Message { peer, pack }
+    }
+
+    /// A message that was held is taken.
+    pub(super) fn take(&self, peer: &Arc<Peer>, pack: &DataPack, shared: &Shared) {
+        self.note(lock(&self.state), peer, pack, shared);
+    }
+
+    fn note(&self, mut state: MutexGuard<'_, State>, peer: &Arc<Peer>, pack: &DataPack, shared: &Shared) {
+        // What was held may be taken after what came behind it.
+        peer.taken.fetch_max(pack.sequence, Ordering::SeqCst);
         let bytes = DataHeader::WIRE_LEN + pack.data_len();
         let untold = peer.untold.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if !peer.noted.swap(true, Ordering::SeqCst) {
-            state.taken.push(Arc::clone(&peer));
+            state.taken.push(Arc::clone(peer));
         }
         let last = state.ready.is_empty();
         drop(state);
@@ -123,7 +147,6 @@ impl Inbox {
         if (last || untold >= MUCH) && self.asleep.swap(false, Ordering::SeqCst) {
             shared.ring();
         }
-        Message { peer, pack }
     }
 
     /// Messages have come; `come` lends its memory.

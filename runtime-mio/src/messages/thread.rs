@@ -137,7 +137,7 @@ impl Desk {
     }
 
     fn tell(&self, event: NetEvent) {
-        tracing::debug!(?event, "messages");
+        tracing::trace!(?event, "messages");
         self.shared.events.put(event);
     }
 
