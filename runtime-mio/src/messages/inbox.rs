@@ -4,7 +4,7 @@ use super::shared::Shared;
 use super::{Message, RecvError};
 use crate::alarm::lock;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use xxnet_core::pack::{DataHeader, DataPack};
@@ -12,6 +12,13 @@ use xxnet_core::{Address, ConnectionId, InstanceId};
 
 /// Taken bytes that the sender should soon hear of, in a quarter of a default window.
 const MUCH: usize = 1 << 20;
+
+/// The thread looks by itself at what was taken.
+const AWAKE: u8 = 0;
+/// It looks again soon: only the last that is there and a good part of a window are worth a call.
+const BRIEFLY: u8 = 1;
+/// It sleeps until it is called.
+const ASLEEP: u8 = 2;
 
 /// One session with a peer.
 #[derive(Debug)]
@@ -54,8 +61,8 @@ impl Peer {
 pub(super) struct Inbox {
     state: Mutex<State>,
     come: Condvar,
-    /// The thread sleeps, and would like to hear what was taken.
-    asleep: AtomicBool,
+    /// Whether the thread sleeps, and what it would like to hear: [`AWAKE`], [`BRIEFLY`] or [`ASLEEP`].
+    sleep: AtomicU8,
 }
 
 #[derive(Debug, Default)]
@@ -143,8 +150,14 @@ impl Inbox {
         }
         let last = state.ready.is_empty();
         drop(state);
-        // The thread is not woken for each message, but for the last that is there, and for a good part of a window.
-        if (last || untold >= MUCH) && self.asleep.swap(false, Ordering::SeqCst) {
+        // The thread is not woken for each message: for the first that is taken while it sleeps; and, as long as it has not
+        // fallen asleep again behind that, for the last that is there, and for a good part of a window.
+        let wanted = match self.sleep.load(Ordering::SeqCst) {
+            AWAKE => false,
+            ASLEEP => true,
+            _ => last || untold >= MUCH,
+        };
+        if wanted && self.sleep.swap(AWAKE, Ordering::SeqCst) != AWAKE {
             shared.ring();
         }
     }
@@ -171,9 +184,10 @@ impl Inbox {
         std::mem::take(&mut lock(&self.state).taken)
     }
 
-    /// The thread is about to sleep: it wants to hear of what is taken from now on. False if something was just now.
-    pub(super) fn sleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
+    /// The thread is about to sleep, `briefly` or until it is called: it wants to hear of what is taken from now on. False if
+    /// something was just now.
+    pub(super) fn sleep(&self, briefly: bool) -> bool {
+        self.sleep.store(if briefly { BRIEFLY } else { ASLEEP }, Ordering::SeqCst);
         lock(&self.state).taken.is_empty()
     }
 

@@ -120,17 +120,16 @@ impl Net {
         instance.copy_from_slice(&random[..16]);
         let mut seed = [0; 8];
         seed.copy_from_slice(&random[16..]);
-        let max_data = limits.max_data;
         let config = Config {
             instance: InstanceId(instance),
             name: options.name,
             key: options.key,
             seed: u64::from_le_bytes(seed),
-            limits,
+            limits: limits.clone(),
         };
         let driver =
             Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
-        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, max_data));
+        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use xxnet_core::messenger::MessengerCommand;
 use xxnet_core::pack::DataPack;
-use xxnet_core::{Address, Token};
+use xxnet_core::{Address, Limits, Token};
 
 /// Where an answer to `listen` goes.
 pub(super) type Answer = SyncSender<Result<SocketAddr, ListenError>>;
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     /// Bytes that wait for one peer, at most.
     pub(super) queue: usize,
     pub(super) max_data: u32,
+    /// How long an acknowledgement may wait for more.
+    pub(super) ack_delay: Duration,
     /// Commands on their way to the machine: bounded by the accounts' queues, but for those that are few.
     outgoing: Mutex<Outgoing>,
     accounts: RwLock<Accounts>,
@@ -53,11 +55,12 @@ struct Accounts {
 }
 
 impl Shared {
-    pub(super) fn new(alarm: Arc<Alarm>, queue: usize, max_data: u32) -> Self {
+    pub(super) fn new(alarm: Arc<Alarm>, queue: usize, limits: &Limits) -> Self {
         Self {
             alarm,
             queue,
-            max_data,
+            max_data: limits.max_data,
+            ack_delay: limits.ack_delay,
             outgoing: Mutex::default(),
             accounts: RwLock::default(),
             inbox: Inbox::default(),
@@ -163,12 +166,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The thread takes all commands.
-    pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) {
-        for peer in self.inbox.taken() {
+    /// The thread takes all commands. Answers whether something was taken by the application.
+    pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) -> bool {
+        let taken = self.inbox.taken();
+        for peer in &taken {
             into.push_back(MessengerCommand::Taken { on: peer.on, sequence: peer.tell() });
         }
         into.append(&mut lock(&self.outgoing).commands);
+        !taken.is_empty()
     }
 
     /// So many messages of a token's are settled.

@@ -35,13 +35,15 @@ impl Drop for End {
 
 fn run(mut driver: Driver<Messenger>, shared: &Arc<Shared>) -> io::Result<()> {
     let mut desk = Desk::new(Arc::clone(shared));
+    // Whoever has taken something is likely to take more: it is then looked at soon, and need not call for each.
+    let mut taken = false;
     loop {
         // What is taken from now on wakes it; what was taken just before keeps it from sleeping.
-        if !shared.inbox.sleep() {
+        if !shared.inbox.sleep(taken) {
             shared.collect(driver.commands());
         }
-        driver.wait()?;
-        shared.collect(driver.commands());
+        driver.wait(taken.then_some(shared.ack_delay))?;
+        taken = shared.collect(driver.commands());
         let flow = driver.work(&mut |notice, _| desk.hear(notice))?;
         desk.deliver();
         if flow == Flow::Stop {
