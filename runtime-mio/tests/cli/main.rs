@@ -7,4 +7,6 @@ mod faults;
 mod files;
 mod harness;
 mod lists;
+mod messages;
+mod ping;
 mod run;
