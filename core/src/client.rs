@@ -104,8 +104,9 @@ impl Client {
             ConnectionEvent::Disconnected { id, reason, .. } => {
                 self.end(now, id, ClientNotice::Failed(reason), out);
             }
-            // It does not listen, sends one small message, and its kind has no sessions.
+            // It does not listen, sends one small message, pings nobody, and its kind has no sessions.
             ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Pong { .. }
             | ConnectionEvent::Resumed { .. }
             | ConnectionEvent::Acknowledged { .. }
             | ConnectionEvent::Undelivered { .. }

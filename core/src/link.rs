@@ -19,6 +19,7 @@ use crate::{Actions, InstanceId, LinkId};
 use alloc::boxed::Box;
 use bytes::Bytes;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
 use outbox::Outbox;
 pub(crate) use table::{LinkEvent, Phase};
 use table::{Step, step};
@@ -50,6 +51,8 @@ pub(crate) enum Heard {
     Confirm(Resume),
     /// A pack for the layers above, or for the session that the link belongs to.
     Pack(DataPack),
+    /// Our ping was answered, after so long.
+    Pong(Duration),
     /// The outbox is below its high-water mark again.
     Writable,
     /// The link is over for its owner, told once; it may still be sending its last words.
@@ -108,6 +111,10 @@ pub(crate) struct Link {
     sent: Instant,
     /// Since when a sign of life is asked for; cleared by any byte that comes.
     asked: Option<Instant>,
+    /// When a ping was asked for whose round trip is measured and whose answer has not come.
+    pinged: Option<Instant>,
+    /// How many of these there were; the newest one's number.
+    pings: u64,
     /// What to tell once a close is through.
     report: Option<DisconnectReason>,
     /// What has yet to be told.
@@ -144,6 +151,8 @@ impl Link {
             heard: now,
             sent: now,
             asked: None,
+            pinged: None,
+            pings: 0,
             report: None,
             over: None,
             writable: false,

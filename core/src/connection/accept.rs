@@ -3,7 +3,9 @@
 use super::diallers::DiallerKey;
 use super::manager::ConnectionManager;
 use super::tables::{Connection, Due, Entry, Listener, ListenerPhase, Origin, Owner, State};
-use super::types::{ConnectionEvent, ConnectionKind, Delivery, DisconnectReason, KindId, PeerInfo, Role};
+use super::types::{
+    ConnectionEvent, ConnectionKind, Delivery, DisconnectReason, KindId, LinkRule, PeerInfo, Role,
+};
 use crate::handshake::{Hello, Resume, VERSION, Welcome};
 use crate::link::Link;
 use crate::machine::Actions;
@@ -13,6 +15,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use rand::Rng;
+
+/// What every listener takes, registered or not.
+const PROBE: ConnectionKind = ConnectionKind::plain(KindId::PROBE, LinkRule::Many, Role::Accept);
 
 impl ConnectionManager {
     /// The listener of ours that stands in the way of this address: the same, or one of them is the wildcard of its family
@@ -48,7 +53,7 @@ impl ConnectionManager {
         actions.net(NetAction::Listen { listener, address });
     }
 
-    /// Stops listening. Who is shaking hands there is dropped; connections that were accepted live on (ledger K8).
+    /// Stops listening. Who is shaking hands or probes there is dropped; connections that were accepted live on (ledger K8).
     pub(super) fn close_listener<N>(&mut self, now: Instant, id: ListenerId, actions: &mut Actions<N>) {
         let Some(listener) = self.listeners.get_mut(&id) else { return };
         listener.shut(id, actions);
@@ -60,6 +65,15 @@ impl ConnectionManager {
         for link in self.newcomers.iter().copied().filter(through).collect::<Vec<_>>() {
             self.disown(link);
             self.touch(now, link, actions, Link::abandon);
+        }
+        let through = |link: &LinkId| {
+            self.links.get(link).is_some_and(|entry| entry.owner == Owner::Prober(connection))
+        };
+        for link in self.probers.iter().copied().filter(through).collect::<Vec<_>>() {
+            self.disown(link);
+            self.touch(now, link, actions, |link, io| link.close(None, io));
+            self.limit_orphans(now, link, actions);
+            self.settle(link);
         }
     }
 
@@ -223,6 +237,11 @@ impl ConnectionManager {
         };
         let key = DiallerKey::of(&hello, rule);
         let kind = KindId(hello.kind);
+        if kind == KindId::PROBE {
+            self.enter(now, link, Owner::Prober(listener), actions);
+            self.probers.insert(link);
+            return;
+        }
         let peer = PeerInfo {
             instance: hello.instance,
             address: hello.address.clone().map(|address| address.completed(socket.ip().to_canonical())),
@@ -234,7 +253,7 @@ impl ConnectionManager {
         if delivery == Delivery::Session {
             return self.session_confirmed(now, link, listener, id, &hello, peer, resume, actions);
         }
-        self.enter(now, link, id, actions);
+        self.enter(now, link, Owner::Connection(id), actions);
         if let Some(old) = self.diallers.confirm(key, hello.epoch, id) {
             self.replace(now, old, actions);
         }
@@ -243,23 +262,23 @@ impl ConnectionManager {
         self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer: Box::new(peer) });
     }
 
-    /// A newcomer's link is this connection's from now on, and established.
-    pub(super) fn enter<N>(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        id: ConnectionId,
-        actions: &mut Actions<N>,
-    ) {
+    /// A newcomer's link has this owner from now on, and is established.
+    pub(super) fn enter<N>(&mut self, now: Instant, link: LinkId, owner: Owner, actions: &mut Actions<N>) {
         let Some(entry) = self.links.get_mut(&link) else { return };
-        entry.owner = Owner::Connection(id);
+        entry.owner = owner;
         self.newcomers.remove(&link);
         self.act(now, link, actions, Link::establish);
     }
 
     fn may_enter(&self, hello: &Hello) -> Result<&ConnectionKind, DisconnectReason> {
         let taken = |kind: &&ConnectionKind| matches!(kind.role, Role::Accept | Role::Both);
-        let kind = self.kinds.get(&KindId(hello.kind)).filter(taken).ok_or(DisconnectReason::KindRefused)?;
+        let kind = match KindId(hello.kind) {
+            KindId::PROBE if self.probers.len() >= self.config.limits.max_handshakes => {
+                return Err(DisconnectReason::Full);
+            }
+            KindId::PROBE => &PROBE,
+            kind => self.kinds.get(&kind).filter(taken).ok_or(DisconnectReason::KindRefused)?,
+        };
         if hello.expected != InstanceId::NONE && hello.expected != self.config.instance {
             return Err(DisconnectReason::OtherInstance(hello.expected));
         }

@@ -32,6 +32,8 @@ impl ConnectionManager {
             assert_eq!(self.orphans.contains(id), entry.owner == Owner::Nobody, "{id} as an orphan");
             let newcomer = matches!(entry.owner, Owner::Newcomer(_));
             assert_eq!(self.newcomers.contains(id), newcomer, "{id} as a newcomer");
+            let prober = matches!(entry.owner, Owner::Prober(_));
+            assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
             match entry.owner {
                 Owner::Connection(owner) => {
                     let links = self.connections.get(&owner).map(Connection::links).unwrap_or_default();
@@ -40,6 +42,7 @@ impl ConnectionManager {
                 Owner::Newcomer(_) => {
                     assert!(matches!(phase, Phase::AwaitHello | Phase::WelcomeSent), "{id} is {phase:?}");
                 }
+                Owner::Prober(_) => assert_eq!(phase, Phase::Established, "{id} probes"),
                 Owner::Nobody => assert!(
                     matches!(phase, Phase::Flushing | Phase::Ending | Phase::Draining | Phase::Closed),
                     "{id} is {phase:?} and nobody's"
@@ -48,9 +51,10 @@ impl ConnectionManager {
         }
         let gone = |id| !self.links.contains_key(id);
         assert!(
-            !self.newcomers.iter().any(gone) && !self.orphans.iter().any(gone),
+            ![&self.newcomers, &self.probers, &self.orphans].into_iter().flatten().any(gone),
             "a link that is not there"
         );
+        assert!(self.probers.len() <= limits.max_handshakes, "too many probers");
         assert!(self.newcomers.len() <= limits.max_handshakes, "too many handshakes");
     }
 

@@ -90,6 +90,13 @@ pub enum ConnectionCommand {
         /// The last one's sequence.
         sequence: u64,
     },
+    /// Ask the peer for an answer → [`ConnectionEvent::Pong`].
+    Ping {
+        /// Named if it is rejected.
+        token: Token,
+        /// A connected connection.
+        id: ConnectionId,
+    },
     /// Stop reading from a plain connection.
     Pause {
         /// Which.
@@ -189,6 +196,9 @@ impl Connections {
             ConnectionCommand::Taken { id, sequence } => {
                 manager.taken(now, id, sequence, actions);
                 Ok(())
+            }
+            ConnectionCommand::Ping { token, id } => {
+                manager.ping(now, id, actions).map_err(|error| (token, error))
             }
             ConnectionCommand::Pause { id } => {
                 manager.pause(id);

@@ -35,6 +35,8 @@ pub struct ConnectionManager {
     pub(super) links: BTreeMap<LinkId, Entry>,
     /// Accepted links that are still shaking hands.
     pub(super) newcomers: BTreeSet<LinkId>,
+    /// Links of those who only want to know who is there.
+    pub(super) probers: BTreeSet<LinkId>,
     /// Links that belong to nothing any more and say their last words, or wait to be reported closed.
     pub(super) orphans: BTreeSet<LinkId>,
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
@@ -64,6 +66,7 @@ impl ConnectionManager {
             connections: BTreeMap::new(),
             links: BTreeMap::new(),
             newcomers: BTreeSet::new(),
+            probers: BTreeSet::new(),
             orphans: BTreeSet::new(),
             listeners: BTreeMap::new(),
             queries: BTreeMap::new(),
@@ -263,6 +266,33 @@ impl ConnectionManager {
             session.incoming.take(sequence);
             self.after_taking(now, id, actions);
         }
+    }
+
+    /// Asks the peer for an answer on the link that is sent on. `Pong` follows, unless that link breaks first. While one ping
+    /// is unanswered another asks nothing new.
+    ///
+    /// # Errors
+    /// `UnknownConnection`, `WrongState`, `Destroyed`; `NoLink` for a session that has none at this moment.
+    pub fn ping<N>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        actions: &mut Actions<N>,
+    ) -> Result<(), ConnectionError> {
+        self.alive()?;
+        let connection = self.connections.get(&id).ok_or(ConnectionError::UnknownConnection(id))?;
+        permit(connection.state(), Operation::Send)?;
+        let link = match &connection.state {
+            State::Connected { link, .. } => Some(*link),
+            State::Session(session) => session.sends_on(),
+            State::Idle
+            | State::Connecting
+            | State::Listening { .. }
+            | State::Closing { .. }
+            | State::Unlistening { .. } => None,
+        };
+        self.touch(now, link.ok_or(ConnectionError::NoLink)?, actions, Link::ping);
+        Ok(())
     }
 
     /// Whether the outbox, or a session's queue, is below its high-water mark; if not, `Writable` will come.

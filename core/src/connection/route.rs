@@ -91,15 +91,32 @@ impl ConnectionManager {
                 self.judge_welcome(now, id, link, *welcome, actions);
             }
             (Owner::Connection(id), Heard::Pack(pack)) => self.pack(now, id, link, pack, actions),
+            (Owner::Connection(id), Heard::Pong(round_trip)) => {
+                self.events.push_back(ConnectionEvent::Pong { id, round_trip });
+            }
+            (Owner::Prober(_), Heard::Pack(_)) => {
+                self.disown(link);
+                let reason = DisconnectReason::Malformed("a message on a probe");
+                self.act(now, link, actions, |link, io| link.refuse(&reason, io));
+                self.limit_orphans(now, link, actions);
+            }
+            (Owner::Prober(_), Heard::Over(_)) => {
+                self.disown(link);
+                self.limit_orphans(now, link, actions);
+            }
             (Owner::Connection(id), Heard::Writable) => match self.session(id) {
                 Some(_) => self.flush(now, id, actions),
                 None => self.events.push_back(ConnectionEvent::Writable { id }),
             },
             (Owner::Connection(id), Heard::Over(reason)) => self.over(now, id, link, reason, actions),
-            // A link in a dialler's phases tells no Hello and no Confirm, one in an acceptor's no Welcome, and nobody
-            // cares for what an orphan tells.
-            (Owner::Newcomer(_), Heard::Welcome(_) | Heard::Pack(_) | Heard::Writable)
+            // A link in a dialler's phases tells no Hello and no Confirm, one in an acceptor's no Welcome, a prober is sent
+            // nothing, and nobody cares for what an orphan tells.
+            (Owner::Newcomer(_), Heard::Welcome(_) | Heard::Pack(_) | Heard::Pong(_) | Heard::Writable)
             | (Owner::Connection(_), Heard::Hello(_) | Heard::Confirm(_))
+            | (
+                Owner::Prober(_),
+                Heard::Hello(_) | Heard::Welcome(_) | Heard::Confirm(_) | Heard::Pong(_) | Heard::Writable,
+            )
             | (Owner::Nobody, _) => {}
         }
     }
@@ -169,6 +186,7 @@ impl ConnectionManager {
         if let Some(entry) = self.links.get_mut(&link) {
             entry.owner = Owner::Nobody;
             self.newcomers.remove(&link);
+            self.probers.remove(&link);
             self.orphans.insert(link);
         }
     }
@@ -241,6 +259,7 @@ impl ConnectionManager {
         if entry.link.phase() == Phase::Gone {
             self.links.remove(&id);
             self.newcomers.remove(&id);
+            self.probers.remove(&id);
             self.orphans.remove(&id);
             self.timers.clear(&due);
             return;

@@ -147,14 +147,14 @@ impl ConnectionManager {
         self.diallers.note(DiallerKey::of(hello, rule), hello.epoch);
         let holder = match holder {
             Some(holder) => {
-                self.enter(now, link, holder, actions);
+                self.enter(now, link, Owner::Connection(holder), actions);
                 if let Some(session) = self.session_mut(holder) {
                     session.peer = peer;
                 }
                 holder
             }
             None => {
-                self.enter(now, link, fresh, actions);
+                self.enter(now, link, Owner::Connection(fresh), actions);
                 self.pairs.begin(key, theirs.generation, fresh);
                 self.connections.insert(fresh, Connection::new(kind, Origin::AcceptedSession, State::Idle));
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);

@@ -52,6 +52,8 @@ pub(super) enum Owner {
     Connection(ConnectionId),
     /// It came through this listening connection and is shaking hands.
     Newcomer(ConnectionId),
+    /// It came through this listening connection and only wants to know who is there ([`KindId::PROBE`]).
+    Prober(ConnectionId),
     /// Nobody's: it only ends.
     Nobody,
 }

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 /// Names a kind on the wire; both ends of a connection have the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +24,8 @@ impl KindId {
     pub const FILE: Self = Self(3);
     /// Command line to registry.
     pub const QUERY: Self = Self(4);
-    /// Publisher to an executor whose link has ended: are you still the one? (PROTOCOL A8)
+    /// Who is there? Every manager that listens takes these by itself, tells nobody, and keeps them until the prober or the
+    /// listener is closed. A publisher asks so whether an executor is still the one (PROTOCOL A8).
     pub const PROBE: Self = Self(5);
     /// Between two messengers (the seed's xx_net).
     pub const MESSAGES: Self = Self(7);
@@ -185,6 +187,8 @@ pub enum ConnectionError {
     OutboxFull,
     /// The session keeps as much as it may of what the peer has not taken; `Writable` will come.
     QueueFull,
+    /// The session has no link at this moment.
+    NoLink,
     /// The pack is larger than the peer takes.
     TooLarge {
         /// Bytes of data.
@@ -213,6 +217,7 @@ impl fmt::Display for ConnectionError {
             Self::NoTarget => f.write_str("the connection has no target"),
             Self::BadKind(why) => f.write_str(why),
             Self::QueueFull => f.write_str("the queue is full: the peer has not taken what was sent before"),
+            Self::NoLink => f.write_str("the session has no link at this moment"),
             Self::OutboxFull => f.write_str("the peer does not read; its connection is being closed"),
             Self::TooLarge { size, limit } => {
                 write!(f, "{size} bytes in one message, the peer takes {limit}")
@@ -276,6 +281,13 @@ pub enum ConnectionEvent {
     Writable {
         /// Which.
         id: ConnectionId,
+    },
+    /// The peer has answered a ping.
+    Pong {
+        /// On which connection.
+        id: ConnectionId,
+        /// From the ping to its answer.
+        round_trip: Duration,
     },
     /// A session has lost its last link; it goes on with the next one. For the log.
     Interrupted {

@@ -114,7 +114,7 @@ impl Executor {
             (KindId::REGISTRATION, one, Role::Dial, false),
             (KindId::TASK, one, Role::Both, true),
             (KindId::FILE, one, Role::Both, true),
-            (KindId::PROBE, LinkRule::Many, Role::Both, false),
+            (KindId::PROBE, LinkRule::Many, Role::Dial, false),
         ];
         for (id, rule, role, allow_self) in kinds {
             let registered =

@@ -66,8 +66,9 @@ impl Executor {
                 out.notify(ExecutorNotice::TurnedAway { from, reason });
             }
             ConnectionEvent::AcceptFailing { error, .. } => out.notify(ExecutorNotice::AcceptFailing(error)),
-            // The cluster's kinds have no sessions.
+            // It pings nobody, and the cluster's kinds have no sessions.
             ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Pong { .. }
             | ConnectionEvent::Resumed { .. }
             | ConnectionEvent::Acknowledged { .. }
             | ConnectionEvent::Undelivered { .. } => {}
@@ -182,7 +183,6 @@ impl Executor {
         let (lane, step) = match kind {
             KindId::TASK => (Lane::Task, TaskStep::TaskAccepted),
             KindId::FILE => (Lane::File, TaskStep::FileAccepted),
-            // That it was answered is all that a prober wants.
             _ => return self.manager.discard(now, id, out),
         };
         if matches!(self.stage, Stage::Closing | Stage::Stopped) {

@@ -7,8 +7,34 @@ use crate::connection::DisconnectReason;
 use crate::pack::{DataPack, PackType};
 use crate::time::Instant;
 use bytes::Bytes;
+use core::time::Duration;
+
+/// Bytes of data that a ping may carry, and its answer repeats.
+pub(super) const PING_DATA: usize = 8;
 
 impl Link {
+    /// Asks the peer for a sign of life, to measure how long that takes; nothing new while the last one is unanswered.
+    pub(crate) fn ping<N>(&mut self, io: &mut Io<'_, N>) {
+        if self.pinged.is_none() {
+            self.pinged = Some(io.now);
+            self.pings += 1;
+            self.say_ping(io);
+        }
+    }
+
+    /// How long the answer to our [`ping`](Self::ping) took, if this is it.
+    pub(super) fn ponged(&mut self, pong: &DataPack, now: Instant) -> Option<Duration> {
+        let is_ours = self.pinged.is_some() && pong.head[..] == self.pings.to_le_bytes();
+        if is_ours { self.pinged.take().map(|pinged| now.since(pinged)) } else { None }
+    }
+
+    /// While a measurement is under way, a ping of any cause carries its number: one answer may stand for several pings, and
+    /// must then be known to stand for that one, too.
+    fn say_ping<N>(&mut self, io: &mut Io<'_, N>) {
+        let number = self.pinged.map_or(Bytes::new(), |_| Bytes::copy_from_slice(&self.pings.to_le_bytes()));
+        self.say(DataPack::new(PackType::PING, number), io);
+    }
+
     /// When something must be said, because nothing was for a heartbeat or nothing was heard.
     pub(super) fn ping_at(&self, limits: &Limits) -> Instant {
         let speak = self.sent + limits.heartbeat;
@@ -29,7 +55,7 @@ impl Link {
             self.asked = Some(io.now);
         }
         if self.outbox.is_empty() {
-            self.say(DataPack::new(PackType::PING, Bytes::new()), io);
+            self.say_ping(io);
         } else {
             // What is under way is sign enough.
             self.sent = io.now;

@@ -16,8 +16,8 @@ pub(super) struct Outbox {
     under_way: usize,
     /// Whether it has risen to the high-water mark and not fallen below since.
     high: bool,
-    /// Whether an answer to a ping waits: one answers them all.
-    pong: bool,
+    /// The answer to pings that goes behind all that waits: one answers them all, with what the newest carried.
+    pong: Option<DataPack>,
     /// The acknowledgement that goes behind all that waits; the newest is worth all before it.
     ack: Option<u64>,
     /// The word about which link counts that goes before it; likewise.
@@ -52,13 +52,10 @@ impl Outbox {
         debug_assert!(pushed.is_ok());
     }
 
-    /// Queues the answer to a ping, unless one waits already: a peer that pings and never reads costs nothing.
-    pub(super) fn push_pong(&mut self, pack: &DataPack) -> bool {
-        let first = !core::mem::replace(&mut self.pong, true);
-        if first {
-            self.push_own(pack);
-        }
-        first
+    /// Has this answered to the pings so far, in place of an answer that waits: a peer that pings and never reads costs
+    /// nothing.
+    pub(super) fn set_pong(&mut self, pack: DataPack) {
+        self.pong = Some(pack);
     }
 
     /// Has this acknowledged behind all that waits, in place of what was to be acknowledged: a peer that never reads costs
@@ -75,7 +72,7 @@ impl Outbox {
     /// Forgets what waits; what is under way cannot be taken back.
     pub(super) fn drop_waiting(&mut self) {
         self.waiting = Encoder::new();
-        (self.ack, self.choice, self.pong) = (None, None, false);
+        (self.ack, self.choice, self.pong) = (None, None, None);
     }
 
     /// All that waits as the buffers of one send, unless one is under way or nothing waits.
@@ -83,7 +80,7 @@ impl Outbox {
         if self.under_way() {
             return None;
         }
-        if let Some(word) = self.choice.take() {
+        for word in [self.pong.take(), self.choice.take()].into_iter().flatten() {
             self.push_own(&word);
         }
         if let Some(taken) = self.ack.take() {
@@ -92,7 +89,6 @@ impl Outbox {
         if self.waiting.is_empty() {
             return None;
         }
-        self.pong = false;
         self.under_way = self.waiting.len();
         Some(self.waiting.take())
     }
@@ -121,7 +117,7 @@ impl Outbox {
 
     /// Whether nothing waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes() == 0 && self.ack.is_none() && self.choice.is_none()
+        self.bytes() == 0 && self.ack.is_none() && self.choice.is_none() && self.pong.is_none()
     }
 
     /// Panics if it is over its limit.

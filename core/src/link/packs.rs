@@ -6,7 +6,6 @@ use crate::connection::DisconnectReason;
 use crate::handshake::{self, Refuse};
 use crate::pack::{DataPack, DecodeError, PackType};
 use alloc::boxed::Box;
-use bytes::Bytes;
 
 impl Link {
     /// One pack of the peer's, by the table [`reading`].
@@ -55,12 +54,14 @@ impl Link {
                 self.goodbye = true;
                 self.cut(DisconnectReason::ClosedByPeer, io);
             }
-            Reading::Ping => {
-                if self.outbox.push_pong(&DataPack::new(PackType::PONG, Bytes::new())) {
-                    self.flush(io);
-                }
+            Reading::Ping if pack.head.len() > super::alive::PING_DATA => {
+                self.fail(DisconnectReason::Malformed("too much data in a ping"), io);
             }
-            Reading::Pong => {}
+            Reading::Ping => {
+                self.outbox.set_pong(DataPack::new(PackType::PONG, pack.head));
+                self.flush(io);
+            }
+            Reading::Pong => return self.ponged(&pack, io.now).map(Heard::Pong),
             Reading::Wrong(what) => self.fail(DisconnectReason::Malformed(what), io),
         }
         None

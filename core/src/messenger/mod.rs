@@ -287,8 +287,8 @@ impl Messenger {
             ConnectionEvent::AcceptFailing { error, .. } => {
                 out.notify(MessengerNotice::AcceptFailing { error });
             }
-            // How much may be sent is counted in `Settled`.
-            ConnectionEvent::Writable { .. } => {}
+            // How much may be sent is counted in `Settled`, and nobody is pinged.
+            ConnectionEvent::Writable { .. } | ConnectionEvent::Pong { .. } => {}
         }
     }
 

@@ -43,9 +43,9 @@ impl PackType {
     pub const CONFIRM: Self = Self(3);
     /// The other end is refused, with a code and a sentence.
     pub const REFUSE: Self = Self(4);
-    /// Is anybody there?
+    /// Is anybody there? Up to 8 bytes of data come back with the answer.
     pub const PING: Self = Self(5);
-    /// Yes.
+    /// Yes; with the data of the newest ping that it answers.
     pub const PONG: Self = Self(6);
     /// The sender ends the connection on purpose.
     pub const GOODBYE: Self = Self(7);

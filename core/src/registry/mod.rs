@@ -215,10 +215,11 @@ impl Registry {
             ConnectionEvent::AcceptFailing { listener: _, error } => {
                 out.notify(RegistryNotice::AcceptFailing(error));
             }
-            // It never dials, what it says to one peer is small, and the cluster's kinds have no sessions.
+            // It never dials or pings, what it says to one peer is small, and the cluster's kinds have no sessions.
             ConnectionEvent::Connected { .. }
             | ConnectionEvent::Writable { .. }
             | ConnectionEvent::Interrupted { .. }
+            | ConnectionEvent::Pong { .. }
             | ConnectionEvent::Resumed { .. }
             | ConnectionEvent::Acknowledged { .. }
             | ConnectionEvent::Undelivered { .. } => {}

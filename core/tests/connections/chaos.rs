@@ -47,8 +47,9 @@ impl Story {
                 ConnectionEvent::TurnedAway { reason, .. } => {
                     self.reasons.insert(format!("turned away: {reason:?}"));
                 }
-                // Its kinds have no sessions.
-                ConnectionEvent::Interrupted { .. }
+                // It pings nobody, and its kinds have no sessions.
+                ConnectionEvent::Pong { .. }
+                | ConnectionEvent::Interrupted { .. }
                 | ConnectionEvent::Resumed { .. }
                 | ConnectionEvent::Acknowledged { .. }
                 | ConnectionEvent::Undelivered { .. } => panic!("node {node}: {event:?}"),

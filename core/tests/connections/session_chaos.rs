@@ -256,6 +256,7 @@ impl Run {
             ConnectionEvent::Writable { .. } => _ = self.seen.insert("writable".into()),
             ConnectionEvent::Listening { .. }
             | ConnectionEvent::ListenFailed { .. }
+            | ConnectionEvent::Pong { .. }
             | ConnectionEvent::AcceptFailing { .. } => {}
         }
     }

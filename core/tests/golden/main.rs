@@ -37,6 +37,7 @@ fn p9_packs_byte_for_byte() {
     let bulk: Vec<u8> = (0..20).collect();
     let expected = [
         ("ping", pack(5, 0, 0, b"", b"")),
+        ("pong", pack(6, 0, 0, &1_u64.to_le_bytes(), b"")),
         ("raw", pack(17, 1, 2, b"hello", b"")),
         ("largest numbers", pack(u16::MAX, u64::MAX, u64::MAX - 1, &[0], b"")),
         ("bulk", pack(129, 0, 0, b"headpart", &bulk)),

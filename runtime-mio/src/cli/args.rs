@@ -54,6 +54,16 @@ pub(crate) fn registry(text: &str) -> Result<Address, String> {
     Ok(address)
 }
 
+/// Where messages go; the port is part of it.
+pub(crate) fn message_target(text: &str) -> Result<Address, String> {
+    advertised(text)
+}
+
+/// Where messages are listened for; the port is part of it.
+pub(crate) fn message_listen(text: &str) -> Result<Address, String> {
+    text.trim().parse().map_err(|error| format!("{error}"))
+}
+
 /// Where to listen; the port may be left out for a registry, and a name is looked up later.
 pub(crate) fn listen(text: &str) -> Result<Address, String> {
     address_with_port(text.trim())

@@ -56,13 +56,17 @@ pub(crate) fn end_when_told<C: Clone + Send + 'static>(
 
 /// Why nothing can be listened on there, and what to do.
 pub(crate) fn listen_failed(address: SocketAddr, error: NetError) -> Failure {
-    let advice = match error {
-        NetError::AddressInUse => "stop the other program, or choose another port with --listen",
-        NetError::AddressNotAvailable => "choose one of this host's own addresses with --listen",
-        NetError::PermissionDenied => "choose a port from 1024 on with --listen",
-        _ => "choose another address with --listen",
-    };
-    Failure::new(format!("cannot listen on {address}: {error}; {advice}"))
+    Failure::new(format!("cannot listen on {address}: {error}; {} with --listen", listen_advice(error)))
+}
+
+/// What to do where nothing can be listened on.
+pub(crate) fn listen_advice(error: NetError) -> &'static str {
+    match error {
+        NetError::AddressInUse => "stop the other program, or choose another port",
+        NetError::AddressNotAvailable => "choose one of this host's own addresses",
+        NetError::PermissionDenied => "choose a port from 1024 on",
+        _ => "choose another address",
+    }
 }
 
 /// Warns once that nothing is encrypted yet, where others can read it.

@@ -20,6 +20,11 @@ pub(crate) mod exit {
     pub(crate) const NOT_FOUND: u8 = 127;
     /// Added to the number of the signal that ended the command.
     pub(crate) const SIGNAL: u8 = 128;
+    /// Ended by this signal.
+    pub(crate) fn of_signal(signal: i32) -> u8 {
+        SIGNAL.saturating_add(u8::try_from(signal).unwrap_or(0))
+    }
+
     /// Whoever read our output has gone away (128 + SIGPIPE).
     pub(crate) const BROKEN_PIPE: u8 = 141;
 }

@@ -12,6 +12,10 @@ Examples:
   xxnet run -i data.csv -o sum.txt -- sh -c 'sort data.csv > sum.txt'
   xxnet run -C . -- make  ship this folder, run there, bring back what changed
 
+Messages between programs, from the command line:
+  xxnet listen 127.0.0.1:7801
+  xxnet send 127.0.0.1:7801 '{\"answer\": 42}'
+
 Three machines, once ~/.config/xxnet/key is the same on all:
   one$   xxnet reg --listen 0.0.0.0:7700
   two$   xxnet exe --reg one
@@ -150,6 +154,68 @@ Example:
 Exit codes:
   0 answered   1 no such task, or nobody answers   2 the command line is wrong";
 
+/// `xxnet ping --help`.
+pub(super) const PING: &str = "\
+Whatever listens with the cluster's key answers: a registry, an executor, a
+`xxnet listen`, a program with the library. It connects, then measures round
+trips on that connection, from asking for one to hearing the answer.
+
+Examples:
+  xxnet ping one                 the registry on host `one`, until Ctrl-C
+  xxnet ping -c 5 -i 100ms 192.0.2.7:7801
+  xxnet ping -c 1 --json one:7700 | jq -r .name
+
+With --json each round trip is a line, {\"number\": 1, \"round_trip_seconds\": S},
+and the summary is the last one, with address, name, instance, connect_seconds,
+round_trips, and min_, avg_, p50_ and max_seconds. With -q there is only that.
+
+Exit codes:
+  0 measured, or ended by Ctrl-C without -c
+  1 nobody answers there, or not any more (it says why)
+  2 the command line is wrong   130 Ctrl-C before -c was reached
+  141 whoever read the output, such as `head`, has gone";
+
+/// `xxnet listen --help`.
+pub(super) const LISTEN: &str = "\
+Each message is one line on standard output, a JSON object: \"from\", where its
+sender can be sent to; \"name\", the sender's; and one of
+  \"data\"  the object that was sent (bytes in it are {\"base64\": \"...\"})
+  \"text\"  raw bytes that are UTF-8
+  \"raw\"   other raw bytes, as base64
+A message is acknowledged to its sender once its line is written. What listens
+where, and who connects, is on standard error (-q: not).
+
+Examples:
+  xxnet listen 127.0.0.1:7801
+  xxnet listen 0.0.0.0:7801 | jq .data
+  xxnet listen 127.0.0.1:0 --count 10 --reply
+
+Exit codes:
+  0 --count messages have come, or ended by Ctrl-C or SIGTERM without it
+  1 it cannot listen, or write   2 the command line is wrong
+  130 Ctrl-C before --count was reached
+  141 whoever read the output, such as `head`, has gone: what it did not get is
+      not acknowledged";
+
+/// `xxnet send --help`.
+pub(super) const SEND: &str = "\
+Messages arrive once each, in order, across broken connections. It ends when the
+peer has taken the last one. What was not acknowledged goes to standard output,
+one message a line as it was given, and may or may not have arrived: the peer
+can have been killed between the two.
+
+Examples:
+  xxnet send 127.0.0.1:7801 '{\"answer\": 42}' '{\"answer\": 43}'
+  jq -c . events.json | xxnet send one:7801 > rest.json
+  xxnet send --timeout 5s one:7801 < rest.json
+  tail -f log | xxnet send --raw one:7801
+
+Exit codes:
+  0 all are acknowledged   1 some are not (it says why)
+  2 the command line is wrong, or a message is none; what stands before it on
+    standard input was sent
+  130 Ctrl-C   141 whoever read the output has gone";
+
 /// `xxnet bench --help`.
 pub(super) const BENCH: &str = "\
 Both start a cluster of their own and leave nothing behind.
@@ -172,6 +238,9 @@ mod tests {
             super::TASKS,
             super::CANCEL,
             super::WHY,
+            super::PING,
+            super::LISTEN,
+            super::SEND,
             super::BENCH,
         ];
         for line in texts.iter().flat_map(|text| text.lines()) {

@@ -4,6 +4,7 @@ use super::errors::{Failure, Outcome, plain};
 use std::io::ErrorKind;
 use std::path::Path;
 use xxnet_core::client::{Client, ClientCommand, ClientNotice};
+use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{Executor, ExecutorCommand, ExecutorNotice};
 use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::{Config, ExecutorConfig, Machine};
@@ -44,6 +45,15 @@ pub(crate) fn client(config: Config, command: ClientCommand) -> Outcome<ClientNo
         },
     )?;
     answer.ok_or_else(|| Failure::new("the question was broken off"))
+}
+
+/// Drives connections by id. `begin` gets their door before the loop starts.
+pub(crate) fn connections(
+    config: &Config,
+    begin: impl FnOnce(&Door<ConnectionCommand>) -> Outcome,
+    on_notice: impl FnMut(ConnectionNotice, &mut Vec<ConnectionCommand>) -> Flow,
+) -> Outcome {
+    drive(Connections::new(config), Options::default(), begin, on_notice)
 }
 
 /// Runs a registry. `begin` gets its door before the loop starts.

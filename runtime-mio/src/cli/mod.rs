@@ -11,13 +11,18 @@ mod errors;
 mod exe;
 mod help;
 mod host;
+mod json;
 mod keys;
+mod listen;
 mod logging;
+mod messages;
 mod nodes;
 mod notices;
+mod ping;
 mod reg;
 mod run;
 mod scratch;
+mod send;
 mod style;
 mod table;
 mod tasks;
@@ -131,6 +136,12 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Say what a task waits for, since when, until when, and what then
     Why(why::WhyArgs),
+    /// Say who answers at an address, and how fast
+    Ping(ping::PingArgs),
+    /// Print the messages that come, one JSON object a line
+    Listen(listen::ListenArgs),
+    /// Send messages, and say which were not acknowledged
+    Send(send::SendArgs),
     /// Measure, beside a floor measured in the same run
     Bench(bench::BenchArgs),
 }
@@ -151,6 +162,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Tasks(args) => tasks::tasks(&cli.common, &args),
         Command::Cancel(args) => cancel::cancel(&cli.common, &args),
         Command::Why(args) => why::why(&cli.common, &args),
+        Command::Ping(args) => ping::ping(&cli.common, &args),
+        Command::Listen(args) => listen::listen(&cli.common, &args),
+        Command::Send(args) => send::send(&cli.common, &args),
         Command::Bench(args) => bench::bench(&cli.common, &args),
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {

@@ -5,11 +5,13 @@
 use super::words::{end_kind, exit_words, file_step, publish_error, stop_reason, task_step, wait_reason};
 use serde_json::{Value, json};
 use tracing::Level;
+use xxnet_core::Address;
 use xxnet_core::connection::DisconnectReason;
 use xxnet_core::disk::FileError;
 use xxnet_core::executor::{Ending, ExecutorNotice};
 use xxnet_core::process::Stream;
 use xxnet_core::registry::RegistryNotice;
+use xxnet_runtime_mio::messages::NetEvent;
 
 /// The name of the event that tells one of a task's ten steps.
 pub(crate) const TASK_STEP: &str = "task-step";
@@ -120,6 +122,44 @@ impl Notable for RegistryNotice {
             }
             Self::AcceptFailing(error) => ("accept-failing", json!({ "why": error.to_string() })),
             Self::Stopped => ("stopped", json!({})),
+        }
+    }
+}
+
+impl Notable for NetEvent {
+    fn level(&self) -> Level {
+        match self {
+            Self::Undelivered { .. }
+            | Self::Refused { .. }
+            | Self::TurnedAway { .. }
+            | Self::AcceptFailing(_)
+            | Self::Missed(_) => Level::WARN,
+            Self::Connected { .. }
+            | Self::Interrupted { .. }
+            | Self::Resumed { .. }
+            | Self::Disconnected { .. }
+            | Self::Retrying { .. } => Level::INFO,
+        }
+    }
+
+    fn describe(&self) -> (&'static str, Value) {
+        let ended = |at: &Address, reason: &DisconnectReason| json!({ "peer": at.to_string(), "why": reason.to_string() });
+        match self {
+            Self::Connected { at, name } => ("connected", json!({ "peer": at.to_string(), "name": name })),
+            Self::Interrupted { at, reason } => ("interrupted", ended(at, reason)),
+            Self::Resumed { at } => ("resumed", json!({ "peer": at.to_string() })),
+            Self::Disconnected { at, reason } => ("disconnected", ended(at, reason)),
+            Self::Retrying { to, reason } => ("retrying", ended(to, reason)),
+            Self::Undelivered { to, reason, messages } => (
+                "undelivered",
+                json!({ "peer": to.to_string(), "why": reason.to_string(), "messages": messages.len() }),
+            ),
+            Self::Refused { to, error, .. } => {
+                ("refused", json!({ "peer": to.to_string(), "why": error.to_string() }))
+            }
+            Self::TurnedAway { from, reason } => turned_away(from, reason),
+            Self::AcceptFailing(error) => ("accept-failing", json!({ "why": error.to_string() })),
+            Self::Missed(events) => ("missed", json!({ "events": events })),
         }
     }
 }

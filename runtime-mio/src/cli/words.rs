@@ -119,6 +119,38 @@ pub(crate) fn no_registry(address: &Address, reason: &DisconnectReason) -> Strin
     }
 }
 
+/// Why nobody can be talked to at `address`, and what to do.
+pub(crate) fn no_peer(address: &Address, reason: &DisconnectReason) -> String {
+    match reason {
+        DisconnectReason::Net(NetError::Refused) => format!("nothing listens at {address}"),
+        DisconnectReason::Net(NetError::NameNotFound) => {
+            format!("cannot reach {address}: there is no host of that name; check the address")
+        }
+        DisconnectReason::Net(NetError::TimedOut | NetError::Unreachable) => {
+            format!("cannot reach {address} ({reason}); check the address, and that no firewall is between")
+        }
+        DisconnectReason::KindRefused => {
+            format!(
+                "what answers at {address} is xxnet, but takes no messages; is it a registry or an executor?"
+            )
+        }
+        DisconnectReason::WrongKey => format!(
+            "{address} has another cluster key; copy its ~/.config/xxnet/key to this machine, or name the file with \
+             --key-file"
+        ),
+        DisconnectReason::NotOurProtocol { .. } => {
+            format!("there is no xxnet at {address}: {reason}; check the address")
+        }
+        DisconnectReason::Silent => format!("what is at {address} does not answer"),
+        DisconnectReason::Net(error) => format!("the connection to {address} broke: {error}"),
+        DisconnectReason::ClosedByPeer => format!("{address} closed the connection"),
+        DisconnectReason::OtherInstance(_) | DisconnectReason::Stale => {
+            format!("the process at {address} was started anew")
+        }
+        other => format!("cannot talk to {address}: {other}"),
+    }
+}
+
 /// Whether waiting cannot help: nothing that starts up or comes back would change it.
 pub(crate) fn is_hopeless(reason: &DisconnectReason) -> bool {
     matches!(

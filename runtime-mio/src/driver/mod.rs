@@ -18,6 +18,7 @@ use xxnet_core::disk::{DiskAction, DiskEvent, FileError, FileErrorKind};
 use xxnet_core::machine::{Action, Actions, Event, Machine};
 use xxnet_core::net::{NetAction, NetEvent};
 use xxnet_core::process::{ProcessAction, ProcessEvent, SpawnError};
+use xxnet_core::time::earliest;
 
 /// Events handled between two looks at the poll, so that nothing waits long behind a busy few.
 const EVENTS_A_TURN: usize = 512;
@@ -138,7 +139,7 @@ impl<M: Machine> Driver<M> {
     ) -> io::Result<()> {
         self.mailbox.run_here();
         loop {
-            self.wait()?;
+            self.wait(None)?;
             if self.work(&mut on_notice)? == Flow::Stop {
                 return Ok(());
             }
@@ -175,10 +176,10 @@ impl<M: Machine> Driver<M> {
     }
 
     /// The first half of a turn: polls, without blocking if there is anything to do already, and sorts what has come into the
-    /// queues.
-    pub(crate) fn wait(&mut self) -> io::Result<()> {
+    /// queues. Waits no longer than `at_most`, if that is given.
+    pub(crate) fn wait(&mut self, at_most: Option<Duration>) -> io::Result<()> {
         let now = clock::now();
-        let deadline = self.machine.deadline();
+        let deadline = earliest(self.machine.deadline(), at_most.map(|at_most| now + at_most));
         let busy = !self.queues.is_empty()
             || self.net.has_deferred()
             || deadline.is_some_and(|deadline| deadline <= now);

@@ -5,6 +5,7 @@ use super::{IntoPayload, Payload, SendError};
 use crate::alarm::lock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use xxnet_core::pack::{DataHeader, DataPack};
 use xxnet_core::{Address, Token};
 
@@ -52,8 +53,8 @@ impl Account {
         self.sent.store(self.sent.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// As [`reserve`](Self::reserve), but waits for room; false if there will be none.
-    fn reserve_waiting(&self, bytes: usize, shared: &Shared) -> bool {
+    /// As [`reserve`](Self::reserve), but waits for room; false if there was none by then, or will be none.
+    fn reserve_waiting(&self, bytes: usize, shared: &Shared, until: Option<Instant>) -> bool {
         let mut gate = lock(&self.gate);
         loop {
             if shared.is_closed() {
@@ -65,7 +66,16 @@ impl Account {
                 self.room.notify_one();
                 return true;
             }
-            gate = self.room.wait(gate).unwrap_or_else(PoisonError::into_inner);
+            gate = match until {
+                None => self.room.wait(gate).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.room.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 
@@ -125,9 +135,27 @@ impl Sender {
     pub fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
         let (pack, bytes) = self.pack(payload)?;
         if !self.account.reserve(bytes, self.shared.queue)
-            && !self.account.reserve_waiting(bytes, &self.shared)
+            && !self.account.reserve_waiting(bytes, &self.shared, None)
         {
             return Err(SendError::Closed);
+        }
+        self.shared.send(&self.account, pack)
+    }
+
+    /// As [`Net::send_timeout`](super::Net::send_timeout).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send_timeout(&self, payload: impl IntoPayload, timeout: Duration) -> Result<(), SendError> {
+        let (pack, bytes) = self.pack(payload)?;
+        let until = || Some(Instant::now() + timeout);
+        if !self.account.reserve(bytes, self.shared.queue)
+            && !self.account.reserve_waiting(bytes, &self.shared, until())
+        {
+            if self.shared.is_closed() {
+                return Err(SendError::Closed);
+            }
+            return Err(SendError::Full(Payload::of(pack).map_err(SendError::Data)?));
         }
         self.shared.send(&self.account, pack)
     }

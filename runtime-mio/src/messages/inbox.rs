@@ -14,6 +14,18 @@ use xxnet_core::{Address, ConnectionId, InstanceId};
 /// Taken bytes that the sender should soon hear of, in a quarter of a default window.
 const MUCH: usize = 1 << 20;
 
+/// Whether the thread sleeps, and what it would like to hear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sleep {
+    /// It looks by itself at what was taken.
+    #[default]
+    Awake,
+    /// It looks again soon: only the last that is there and a good part of a window are worth a call.
+    Briefly,
+    /// It sleeps until it is called.
+    Long,
+}
+
 /// One session with a peer.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -57,17 +69,29 @@ struct State {
     waiting: usize,
     /// Peers of whom something was taken.
     taken: Vec<Arc<Peer>>,
-    /// The thread sleeps, and would like to hear what was taken.
-    asleep: bool,
+    sleep: Sleep,
     closed: bool,
 }
 
+/// A message, and the state that it was taken out of.
+type Next<'a> = (MutexGuard<'a, State>, Arc<Peer>, DataPack);
+
 impl Inbox {
     pub(super) fn recv(&self, until: Option<Instant>, shared: &Shared) -> Result<Message, RecvError> {
+        let (state, peer, pack) = self.next(until)?;
+        Ok(self.hand_out(state, peer, pack, shared))
+    }
+
+    /// The next message, which is not taken yet; [`take`](Self::take) is to follow.
+    pub(super) fn hold(&self) -> Result<(Arc<Peer>, DataPack), RecvError> {
+        self.next(None).map(|(_, peer, pack)| (peer, pack))
+    }
+
+    fn next(&self, until: Option<Instant>) -> Result<Next<'_>, RecvError> {
         let mut state = lock(&self.state);
         loop {
             if let Some((peer, pack)) = state.ready.pop_front() {
-                return Ok(self.hand_out(state, peer, pack, shared));
+                return Ok((state, peer, pack));
             }
             if state.closed {
                 return Err(RecvError::Closed);
@@ -100,27 +124,44 @@ impl Inbox {
     /// The message is taken: that, and nothing before, is what its sender hears.
     fn hand_out(
         &self,
-        mut state: MutexGuard<'_, State>,
+        state: MutexGuard<'_, State>,
         peer: Arc<Peer>,
         pack: DataPack,
         shared: &Shared,
     ) -> Message {
+        self.note(state, &peer, &pack, shared);
+        Message { peer, pack }
+    }
+
+    /// A message that was held is taken.
+    pub(super) fn take(&self, peer: &Arc<Peer>, pack: &DataPack, shared: &Shared) {
+        self.note(lock(&self.state), peer, pack, shared);
+    }
+
+    fn note(&self, mut state: MutexGuard<'_, State>, peer: &Arc<Peer>, pack: &DataPack, shared: &Shared) {
         let bytes = DataHeader::WIRE_LEN + pack.data_len();
         let untold = peer.untold.load(Relaxed) + bytes;
-        peer.taken.store(pack.sequence, Relaxed);
+        // What was held may be taken after what came behind it.
+        peer.taken.store(peer.taken.load(Relaxed).max(pack.sequence), Relaxed);
         peer.untold.store(untold, Relaxed);
         if !peer.noted.load(Relaxed) {
             peer.noted.store(true, Relaxed);
-            state.taken.push(Arc::clone(&peer));
+            state.taken.push(Arc::clone(peer));
         }
-        // The thread is not woken for each message, but for the last that is there, and for a good part of a window.
-        let wake = state.asleep && (untold >= MUCH || state.ready.is_empty());
-        state.asleep &= !wake;
+        // The thread is not woken for each message: for the first that is taken while it sleeps; and, as long as it has not
+        // fallen asleep again behind that, for the last that is there, and for a good part of a window.
+        let wake = match state.sleep {
+            Sleep::Awake => false,
+            Sleep::Briefly => untold >= MUCH || state.ready.is_empty(),
+            Sleep::Long => true,
+        };
+        if wake {
+            state.sleep = Sleep::Awake;
+        }
         drop(state);
         if wake {
             shared.ring();
         }
-        Message { peer, pack }
     }
 
     /// Messages have come; `come` lends its memory.
@@ -140,22 +181,30 @@ impl Inbox {
         }
     }
 
-    /// Tells the thread what was taken: of which connection, and up to which sequence.
-    pub(super) fn taken(&self, mut tell: impl FnMut(ConnectionId, u64)) {
+    /// Tells the thread, which is awake, what was taken: of which connection, and up to which sequence. Answers whether
+    /// anything was.
+    pub(super) fn taken(&self, mut tell: impl FnMut(ConnectionId, u64)) -> bool {
         let mut state = lock(&self.state);
-        state.asleep = false;
+        state.sleep = Sleep::Awake;
+        let any = !state.taken.is_empty();
         for peer in state.taken.drain(..) {
             peer.noted.store(false, Relaxed);
             peer.untold.store(0, Relaxed);
             tell(peer.on, peer.taken.load(Relaxed));
         }
+        any
     }
 
-    /// The thread is about to sleep: it wants to hear of what is taken from now on. False if something was just now.
-    pub(super) fn sleep(&self) -> bool {
+    /// The thread is about to sleep, `briefly` or until it is called: it wants to hear of what is taken from now on. False, and
+    /// it does not sleep, if something was just now.
+    pub(super) fn sleep(&self, briefly: bool) -> bool {
         let mut state = lock(&self.state);
-        state.asleep = state.taken.is_empty();
-        state.asleep
+        state.sleep = match (state.taken.is_empty(), briefly) {
+            (false, _) => Sleep::Awake,
+            (true, true) => Sleep::Briefly,
+            (true, false) => Sleep::Long,
+        };
+        state.taken.is_empty()
     }
 
     /// No more will come.

@@ -2,9 +2,12 @@
 
 use super::SendError;
 use super::inbox::Peer;
+use super::shared::Shared;
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use xxnet_core::address::AddressError;
 use xxnet_core::pack::{DataPack, Dict, PackType, ValueError};
@@ -136,6 +139,41 @@ impl Message {
     /// A dict that its sender wrote wrongly.
     pub fn into_payload(self) -> Result<Payload, ValueError> {
         Payload::of(self.pack)
+    }
+}
+
+/// A message that has come and does not count as taken yet: its sender goes on to count it as not acknowledged.
+///
+/// What is dropped instead of taken stays so, unless a later message of the same peer is taken: an acknowledgement is for all
+/// that came before.
+pub struct Held {
+    message: Message,
+    shared: Arc<Shared>,
+}
+
+impl Held {
+    pub(super) fn new(message: Message, shared: Arc<Shared>) -> Self {
+        Self { message, shared }
+    }
+
+    /// It is taken, with all that came before it from the same peer.
+    pub fn take(self) -> Message {
+        self.shared.inbox.take(&self.message.peer, &self.message.pack, &self.shared);
+        self.message
+    }
+}
+
+impl Deref for Held {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.message).finish()
     }
 }
 

@@ -34,7 +34,8 @@
 //!   taken; then [`send`](Net::send) waits, and [`try_send`](Net::try_send) says [`SendError::Full`]. A peer that takes
 //!   nothing therefore holds back those who send to it, and nobody else.
 //! - **Receiving** takes the next message of any peer, in each peer's order. A message counts as taken, and is acknowledged to
-//!   its sender, when `recv` returns it. A peer may send so many bytes ahead (`Limits::session_window`).
+//!   its sender, when `recv` returns it; or later, when you say so ([`recv_held`](Net::recv_held)). A peer may send so many
+//!   bytes ahead (`Limits::session_window`).
 //! - **Delivery** is exactly once and in order across any number of broken links, while both processes live and no break lasts
 //!   longer than `Limits::session_timeout`. What was sent and not acknowledged when a session ends is told as
 //!   [`NetEvent::Undelivered`]: it may or may not have arrived.
@@ -53,7 +54,7 @@ mod thread;
 
 pub use account::Sender;
 pub use events::{Events, NetEvent};
-pub use message::{IntoPayload, Message, Payload, ToAddress};
+pub use message::{Held, IntoPayload, Message, Payload, ToAddress};
 
 use crate::Driver;
 use shared::{Lifeline, Shared};
@@ -119,17 +120,16 @@ impl Net {
         instance.copy_from_slice(&random[..16]);
         let mut seed = [0; 8];
         seed.copy_from_slice(&random[16..]);
-        let max_data = limits.max_data;
         let config = Config {
             instance: InstanceId(instance),
             name: options.name,
             key: options.key,
             seed: u64::from_le_bytes(seed),
-            limits,
+            limits: limits.clone(),
         };
         let driver =
             Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
-        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, max_data));
+        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
     }
@@ -167,6 +167,19 @@ impl Net {
         self.to(to)?.send(payload)
     }
 
+    /// As [`send`](Self::send), but waits no longer than that for room.
+    ///
+    /// # Errors
+    /// [`SendError`]; `Full`: there was none in time.
+    pub fn send_timeout(
+        &self,
+        to: impl ToAddress,
+        payload: impl IntoPayload,
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        self.to(to)?.send_timeout(payload, timeout)
+    }
+
     /// As [`send`](Self::send), but never waits.
     ///
     /// # Errors
@@ -197,6 +210,16 @@ impl Net {
     /// [`RecvError`]; `Timeout`: none is.
     pub fn try_recv(&self) -> Result<Message, RecvError> {
         self.shared.inbox.try_recv(&self.shared)
+    }
+
+    /// As [`recv`](Self::recv), but the message counts as taken only once [`Held::take`] says so: for who must put it in
+    /// safety first.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`], as `recv`.
+    pub fn recv_held(&self) -> Result<Held, RecvError> {
+        let (peer, pack) = self.shared.inbox.hold()?;
+        Ok(Held::new(Message { peer, pack }, Arc::clone(&self.shared)))
     }
 
     /// Every message, until it is shut down.

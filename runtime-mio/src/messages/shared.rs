@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use xxnet_core::messenger::MessengerCommand;
 use xxnet_core::pack::DataPack;
-use xxnet_core::{Address, Token};
+use xxnet_core::{Address, Limits, Token};
 
 /// Where an answer to `listen` goes.
 pub(super) type Answer = SyncSender<Result<SocketAddr, ListenError>>;
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     /// Bytes that wait for one peer, at most.
     pub(super) queue: usize,
     pub(super) max_data: u32,
+    /// How long an acknowledgement may wait for more.
+    pub(super) ack_delay: Duration,
     /// Commands on their way to the machine: bounded by the accounts' queues, but for those that are few.
     outgoing: Mutex<Outgoing>,
     accounts: RwLock<Accounts>,
@@ -55,11 +57,12 @@ struct Accounts {
 }
 
 impl Shared {
-    pub(super) fn new(alarm: Arc<Alarm>, queue: usize, max_data: u32) -> Self {
+    pub(super) fn new(alarm: Arc<Alarm>, queue: usize, limits: &Limits) -> Self {
         Self {
             alarm,
             queue,
-            max_data,
+            max_data: limits.max_data,
+            ack_delay: limits.ack_delay,
             outgoing: Mutex::default(),
             accounts: RwLock::default(),
             inbox: Inbox::default(),
@@ -176,19 +179,20 @@ impl Shared {
         Ok(())
     }
 
-    /// The thread is about to sleep, and wants to be woken; false, and it does not, if there is something to do.
-    pub(super) fn sleep(&self) -> bool {
+    /// The thread is about to sleep, `briefly` or until it is woken; false, and it does not, if there is something to do.
+    pub(super) fn sleep(&self, briefly: bool) -> bool {
         let mut outgoing = lock(&self.outgoing);
-        outgoing.asleep = outgoing.commands.is_empty() && self.inbox.sleep();
+        outgoing.asleep = outgoing.commands.is_empty() && self.inbox.sleep(briefly);
         outgoing.asleep
     }
 
-    /// The thread, awake, takes all commands.
-    pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) {
-        self.inbox.taken(|on, sequence| into.push_back(MessengerCommand::Taken { on, sequence }));
+    /// The thread, awake, takes all commands. Answers whether something was taken by the application.
+    pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) -> bool {
+        let taken = self.inbox.taken(|on, sequence| into.push_back(MessengerCommand::Taken { on, sequence }));
         let mut outgoing = lock(&self.outgoing);
         outgoing.asleep = false;
         into.append(&mut outgoing.commands);
+        taken
     }
 
     /// So many messages of a token's are settled.

@@ -4,6 +4,7 @@ use super::*;
 use std::collections::BTreeMap;
 use std::thread;
 use xxnet_core::Dict;
+use xxnet_core::connection::DisconnectReason;
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -170,6 +171,40 @@ fn n7_a_full_queue_is_an_error_or_a_wait_as_the_caller_chose() {
 }
 
 #[test]
+fn n7_a_wait_for_room_may_have_an_end() {
+    let client = net_with(|options| options.queue = 10_000);
+    let server = net_with(|options| options.limits.session_window = 2_000);
+    let to = server.listen("127.0.0.1:0").unwrap();
+    while client.try_send(to, vec![7; 966]).is_ok() {}
+    let full = client.send_timeout(to, vec![8; 966], Duration::from_millis(20));
+    assert!(matches!(full, Err(SendError::Full(Payload::Raw(bytes))) if bytes[..] == [8; 966]));
+    let taker = thread::spawn(move || server.iter().take(11).count());
+    client.send_timeout(to, vec![9; 966], WAIT).unwrap();
+    assert_eq!(taker.join().unwrap(), 11);
+    client.shutdown(Duration::ZERO);
+    assert!(matches!(client.send_timeout(to, vec![9; 966], WAIT), Err(SendError::Closed)));
+}
+
+#[test]
+fn n4_what_is_held_and_not_taken_is_not_acknowledged() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    (0..4).for_each(|n| client.send(to, number(n)).unwrap());
+    let (first, second) = (server.recv_held().unwrap(), server.recv_held().unwrap());
+    assert_eq!((read(&first), read(&second)), (0, 1));
+    // One stands for all before it, and what is taken late takes nothing back.
+    assert_eq!(read(&second.take()), 1);
+    assert_eq!(read(&first.take()), 0);
+    drop(server.recv_held().unwrap());
+    server.shutdown(WAIT);
+    let told = event(&client, |event| matches!(event, NetEvent::Undelivered { .. }));
+    let NetEvent::Undelivered { messages, .. } = told else { unreachable!() };
+    assert_eq!(messages, [2, 3].map(|n| Payload::Raw(number(n).into())));
+    assert!(matches!(server.recv_held().map(|held| read(&held)), Ok(3)), "it had come");
+    assert!(matches!(server.recv_held(), Err(RecvError::Closed)));
+}
+
+#[test]
 fn n8_a_peer_that_takes_nothing_holds_back_nobody_else() {
     let client = net_with(|options| options.queue = 100_000);
     let (lazy, busy) = (net_with(|options| options.limits.session_window = 2_000), net());
@@ -230,6 +265,25 @@ fn n10_what_answers_speaks_http() {
 }
 
 #[test]
+fn k9_the_seeds_integration_test_by_address() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let serving = thread::spawn(move || {
+        let asked = server.recv_timeout(WAIT).unwrap();
+        server.send(asked.from(), asked.bytes()).unwrap();
+        let ended = event(&server, |event| matches!(event, NetEvent::Disconnected { .. }));
+        // The reply was acknowledged: nothing is left when the other end closes.
+        (ended, server.shutdown(Duration::ZERO))
+    });
+    client.send(to, number(7)).unwrap();
+    assert_eq!(read(&client.recv_timeout(WAIT).unwrap()), 7);
+    assert_eq!(client.shutdown(WAIT), 0);
+    let (ended, undelivered) = serving.join().unwrap();
+    assert!(matches!(ended, NetEvent::Disconnected { reason: DisconnectReason::ClosedByPeer, .. }));
+    assert_eq!(undelivered, 0);
+}
+
+#[test]
 fn n14_shutdown_delivers_what_was_accepted_and_a_second_is_harmless() {
     let (server, client) = (net(), net());
     let to = server.listen("127.0.0.1:0").unwrap();
@@ -249,12 +303,14 @@ fn n14_shutdown_delivers_what_was_accepted_and_a_second_is_harmless() {
 #[test]
 fn n14_what_cannot_be_delivered_within_the_drain_is_reported() {
     let (server, client) = (net(), net());
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Sent before anybody listens, they arrive together.
     client.send(to, number(1)).unwrap();
     client.send(to, number(2)).unwrap();
+    server.listen(to).unwrap();
     assert_eq!(read(&server.recv_timeout(WAIT).unwrap()), 1);
-    // The second one is never taken.
-    assert_eq!(client.shutdown(Duration::from_millis(200)), 1);
+    // The second one is there, and never taken: that keeps the first from being acknowledged no longer than usual.
+    assert_eq!(client.shutdown(Duration::from_secs(1)), 1);
     let told = event(&client, |event| matches!(event, NetEvent::Undelivered { .. }));
     let NetEvent::Undelivered { messages, .. } = told else { unreachable!() };
     assert_eq!(messages, [Payload::Raw(number(2).into())]);

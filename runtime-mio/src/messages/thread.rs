@@ -35,13 +35,13 @@ impl Drop for End {
 
 fn run(mut driver: Driver<Messenger>, shared: &Arc<Shared>) -> io::Result<()> {
     let mut desk = Desk::new(Arc::clone(shared));
+    // Whoever has taken something is likely to take more: it is then looked at soon, and need not call for each.
+    let mut taken = false;
     loop {
         // With nothing to do it sleeps, and is woken by the next message that is sent or taken.
-        if !shared.sleep() {
-            shared.collect(driver.commands());
-        }
-        driver.wait()?;
-        shared.collect(driver.commands());
+        let early = !shared.sleep(taken) && shared.collect(driver.commands());
+        driver.wait(taken.then_some(shared.ack_delay))?;
+        taken = shared.collect(driver.commands()) || early;
         let busy = !driver.commands().is_empty();
         let flow = driver.work(&mut |notice, _| desk.hear(notice))?;
         let delivered = desk.deliver();
@@ -143,7 +143,7 @@ impl Desk {
     }
 
     fn tell(&self, event: NetEvent) {
-        tracing::debug!(?event, "messages");
+        tracing::trace!(?event, "messages");
         self.shared.events.put(event);
     }
 

@@ -317,6 +317,11 @@ impl Running {
         String::from_utf8_lossy(&self.seen[0]).into_owned()
     }
 
+    /// Standard error so far.
+    pub(crate) fn err(&self) -> String {
+        String::from_utf8_lossy(&self.seen[1]).into_owned()
+    }
+
     /// Nobody reads standard output any more.
     pub(crate) fn close_out(&mut self) {
         self.out = channel().1;

@@ -141,7 +141,10 @@ fn help_teaches_and_goes_where_it_should() {
     let alone = finish(home.xxnet::<&str>([]));
     alone.expect(2);
     assert!(alone.err.contains("Examples:") && alone.out.is_empty());
-    for command in ["demo", "up", "run", "reg", "exe", "nodes", "tasks", "cancel", "why", "bench"] {
+    for command in [
+        "demo", "up", "run", "reg", "exe", "nodes", "tasks", "cancel", "why", "ping", "listen", "send",
+        "bench",
+    ] {
         let ended = finish(home.xxnet([command, "--help"]));
         ended.expect(0);
         assert!(ended.out.contains("Exit codes"), "{command}:\n{}", ended.out);

@@ -131,6 +131,7 @@ impl Table {
             }
             ConnectionEvent::Listening { .. }
             | ConnectionEvent::ListenFailed { .. }
+            | ConnectionEvent::Pong { .. }
             | ConnectionEvent::Interrupted { .. }
             | ConnectionEvent::Resumed { .. }
             | ConnectionEvent::Acknowledged { .. }
