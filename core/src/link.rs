@@ -469,6 +469,8 @@ impl Link {
 
     /// Begins an orderly end whose last words are `last`.
     fn wind_up<N>(&mut self, last: DataPack, io: &mut Io<'_, N>) {
+        // The last acknowledgement before it, or the peer would never hear it.
+        self.outbox.close_words();
         self.outbox.push_own(&last);
         self.state = State::Flushing;
         self.since = io.now;

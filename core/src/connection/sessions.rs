@@ -297,14 +297,17 @@ impl ConnectionManager {
         reason: DisconnectReason,
         actions: &mut Actions<N>,
     ) {
-        let over = matches!(
-            reason,
-            DisconnectReason::OtherInstance(_)
-                | DisconnectReason::Myself
-                | DisconnectReason::WrongKey
-                | DisconnectReason::KindRefused
-                | DisconnectReason::Version(_)
-        );
+        // Where a peer that dialled us says that it listens was never proven to be its own.
+        let proven = self.connections.get(&id).is_some_and(|connection| connection.target.is_some());
+        let over = proven
+            && matches!(
+                reason,
+                DisconnectReason::OtherInstance(_)
+                    | DisconnectReason::Myself
+                    | DisconnectReason::WrongKey
+                    | DisconnectReason::KindRefused
+                    | DisconnectReason::Version(_)
+            );
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(session) = connection.session_mut() else { return };
         if !session.strands.is_empty() {

@@ -80,17 +80,22 @@ impl Outbox {
         if self.under_way() {
             return None;
         }
+        self.close_words();
+        if self.waiting.is_empty() {
+            return None;
+        }
+        self.under_way = self.waiting.len();
+        Some(self.waiting.take())
+    }
+
+    /// Puts what is said behind all that waits in its place: nothing goes before it any more.
+    pub(super) fn close_words(&mut self) {
         for word in [self.pong.take(), self.choice.take()].into_iter().flatten() {
             self.push_own(&word);
         }
         if let Some(taken) = self.ack.take() {
             self.encode(&DataPack::new(PackType::ACK, Bytes::new()), taken);
         }
-        if self.waiting.is_empty() {
-            return None;
-        }
-        self.under_way = self.waiting.len();
-        Some(self.waiting.take())
     }
 
     /// The send under way is complete; false if there was none.

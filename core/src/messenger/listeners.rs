@@ -74,6 +74,11 @@ impl super::Messenger {
         let Some(row) = self.listeners.rows.get_mut(&id) else { return };
         (row.open, row.address) = (true, address);
         out.notify(MessengerNotice::Listening { token: row.token, address });
+        self.advertise();
+    }
+
+    /// Tells peers where they can dial us from now on.
+    pub(super) fn advertise(&mut self) {
         self.manager.advertise(self.listeners.first().map(Address::Socket));
     }
 

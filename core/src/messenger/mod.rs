@@ -79,6 +79,8 @@ pub struct Messenger {
     local: Ledger,
     local_sent: u64,
     timers: Timers<PeerId>,
+    /// A listener of ours has just turned away a dial of ours.
+    met_myself: bool,
     stage: Stage,
 }
 
@@ -104,6 +106,7 @@ impl Messenger {
             local: Ledger::default(),
             local_sent: 0,
             timers: Timers::new(),
+            met_myself: false,
             stage: Stage::Running,
             config,
         }
@@ -254,9 +257,12 @@ impl Messenger {
             ConnectionEvent::Listening { id, address } => self.listening(id, address, out),
             ConnectionEvent::ListenFailed { id, error, .. } => self.listen_failed(now, id, error, out),
             ConnectionEvent::Connected { id, peer, .. } => {
-                if let Some(known) = self.peers.of(id) {
-                    self.session_up(now, known, id, peer, out);
+                let Some(mut known) = self.peers.of(id) else { return };
+                if self.peers.get(known).is_some_and(|row| row.session.is_some()) {
+                    // Somebody else than the one whose session is known here: what is dialled from now on is this one.
+                    known = self.peers.split(known, id, Backoff::new(self.config.limits.backoff));
                 }
+                self.session_up(now, known, id, peer, out);
             }
             ConnectionEvent::Accepted { id, peer, .. } => self.accepted(now, id, peer, out),
             ConnectionEvent::Received { id, pack } => {
@@ -282,6 +288,7 @@ impl Messenger {
             }
             ConnectionEvent::Resumed { id } => out.notify(MessengerNotice::Resumed { on: id }),
             ConnectionEvent::TurnedAway { from, reason } => {
+                self.met_myself |= reason == DisconnectReason::Myself;
                 out.notify(MessengerNotice::TurnedAway { from, reason });
             }
             ConnectionEvent::AcceptFailing { error, .. } => {
@@ -327,11 +334,19 @@ impl Messenger {
         (row.since, row.warned) = (None, false);
         row.backoff.reset();
         row.waiting_bytes = 0;
-        let waiting = core::mem::take(&mut row.waiting);
+        let mut waiting = core::mem::take(&mut row.waiting);
         self.timers.clear(&peer);
-        self.peers.alias(peer, Address::Socket(info.socket));
-        if let Some(address) = &info.address {
-            self.peers.alias(peer, address.clone());
+        for address in [Some(Address::Socket(info.socket)), info.address.clone()].into_iter().flatten() {
+            // Who waits for that address waits for this peer: what is sent there later must not overtake it.
+            let same = self.peers.at(&address).filter(|other| {
+                *other != peer && self.peers.get(*other).is_some_and(|row| row.session.is_none())
+            });
+            if let Some(same) = same {
+                waiting.append(&mut self.peers.merge(same, peer));
+                self.timers.clear(&same);
+                self.release(now, same, out);
+            }
+            self.peers.alias(peer, address);
         }
         let at = self.peers.get(peer).map(|row| row.address.clone());
         let at = info.address.clone().or(at).unwrap_or(Address::Socket(info.socket));
@@ -347,6 +362,7 @@ impl Messenger {
             self.manager.discard(now, id, out);
             // Somebody else may listen there now.
             self.forget_here(now, out);
+            self.advertise();
             return self.finish_shutdown(now, out);
         }
         let Some(peer) = self.peers.of(id) else { return };
@@ -383,8 +399,10 @@ impl Messenger {
                 self.timers.clear(&peer);
                 self.send_all(now, known, moved, out);
             }
-            DisconnectReason::Myself => {
+            // Anybody can say that; it is so if our own listener has turned us away just before.
+            DisconnectReason::Myself if core::mem::take(&mut self.met_myself) => {
                 row.is_here = true;
+                row.waiting_bytes = 0;
                 for (token, pack) in core::mem::take(&mut row.waiting) {
                     self.send_here(token, pack, out);
                 }
@@ -433,8 +451,11 @@ impl Messenger {
     /// Forgets a peer that nothing is owed to and nothing is known of; dials for one that something waits for.
     fn release(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         self.dial(now, peer, out);
+        let running = self.stage == Stage::Running;
         let idle = |row: &peers::Peer| {
-            row.session.is_none() && !row.dialling && row.waiting.is_empty() && !row.is_here
+            // That it is ourselves is worth knowing only while more may be sent there.
+            let kept = row.is_here && running;
+            row.session.is_none() && !row.dialling && row.waiting.is_empty() && !kept
         };
         if self.peers.get(peer).is_some_and(idle) {
             self.timers.clear(&peer);
@@ -496,6 +517,10 @@ impl Messenger {
     fn finish_shutdown(&mut self, now: Instant, out: &mut Out) {
         if matches!(self.stage, Stage::Closing(_)) && self.peers.len() == 0 && self.listeners.is_empty() {
             self.stage = Stage::Down;
+            // What we sent to ourselves is in the application's hands already.
+            core::mem::take(&mut self.local).settle_all(|token, count, bytes| {
+                out.notify(MessengerNotice::Settled { token, count, bytes });
+            });
             self.manager.destroy(now, out);
             out.notify(MessengerNotice::Down);
         }

@@ -116,6 +116,20 @@ impl Peers {
         self.rows.len()
     }
 
+    /// The peer's dialling connection has reached somebody else: that one is another peer, and the address is its own.
+    pub(super) fn split(&mut self, from: PeerId, connection: ConnectionId, backoff: Backoff) -> PeerId {
+        let Some(row) = self.rows.get_mut(&from) else { return from };
+        row.dial = row.dial.filter(|dial| *dial != connection);
+        row.dialling = false;
+        let address = row.address.clone();
+        let id = self.add(address, backoff);
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.dial = Some(connection);
+        }
+        self.connects(id, connection);
+        id
+    }
+
     /// Two turn out to be one: the first one's addresses mean the second from now on. Answers what waited for the first.
     pub(super) fn merge(&mut self, from: PeerId, into: PeerId) -> VecDeque<(Token, DataPack)> {
         let Some(row) = self.rows.get_mut(&from) else { return VecDeque::new() };

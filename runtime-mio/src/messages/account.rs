@@ -40,12 +40,9 @@ impl Account {
 
     /// Takes room for a message: always if nothing else is queued.
     fn reserve(&self, bytes: usize, limit: usize) -> bool {
-        let before = self.queued.fetch_add(bytes, Ordering::AcqRel);
-        if before > 0 && before + bytes > limit {
-            self.queued.fetch_sub(bytes, Ordering::AcqRel);
-            return false;
-        }
-        true
+        // In one step, so that nobody is ever refused because of what another one was refused.
+        let fits = |queued| (queued == 0 || queued + bytes <= limit).then_some(queued + bytes);
+        self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
 
     /// One more message is on its way; under the queue's lock, so that `flush` sees it with its place in the queue.
@@ -148,7 +145,7 @@ impl Sender {
     /// [`SendError`].
     pub fn send_timeout(&self, payload: impl IntoPayload, timeout: Duration) -> Result<(), SendError> {
         let (pack, bytes) = self.pack(payload)?;
-        let until = || Some(Instant::now() + timeout);
+        let until = || Instant::now().checked_add(timeout);
         if !self.account.reserve(bytes, self.shared.queue)
             && !self.account.reserve_waiting(bytes, &self.shared, until())
         {

@@ -178,7 +178,7 @@ impl Events {
     /// # Errors
     /// [`RecvError`].
     pub fn next_timeout(&self, timeout: Duration) -> Result<NetEvent, RecvError> {
-        self.shared.events.next(Some(Instant::now() + timeout))
+        self.shared.events.next(Instant::now().checked_add(timeout))
     }
 
     /// The next event, if one is there.

@@ -201,7 +201,7 @@ impl Net {
     /// # Errors
     /// [`RecvError`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
-        self.shared.inbox.recv(Some(Instant::now() + timeout), &self.shared)
+        self.shared.inbox.recv(Instant::now().checked_add(timeout), &self.shared)
     }
 
     /// The next message, if one is there.
@@ -238,7 +238,7 @@ impl Net {
     /// # Errors
     /// How many messages are still on their way when the time is up.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.shared.flush(Instant::now() + timeout)
+        self.shared.flush(Instant::now().checked_add(timeout))
     }
 
     /// Ends everything: what was sent is acknowledged within `drain`, or told as undelivered. Answers how many messages

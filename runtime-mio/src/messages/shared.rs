@@ -214,7 +214,7 @@ impl Shared {
         self.undelivered.load(Ordering::SeqCst)
     }
 
-    pub(super) fn flush(&self, until: Instant) -> Result<(), FlushError> {
+    pub(super) fn flush(&self, until: Option<Instant>) -> Result<(), FlushError> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let sent: Vec<_> =
             accounts.by_token.values().map(|account| (Arc::clone(account), account.sent())).collect();
@@ -226,7 +226,7 @@ impl Shared {
             if outstanding == 0 {
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() || *down {
                 return Err(FlushError { outstanding });
             }

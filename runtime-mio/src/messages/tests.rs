@@ -345,3 +345,74 @@ fn two_that_only_echo_under_full_buffers_go_on() {
     two.shutdown(Duration::ZERO);
     echoing.join().unwrap();
 }
+
+#[test]
+fn n10_an_echo_is_not_ourselves_and_shutdown_ends_all_the_same() {
+    use std::io::{Read, Write};
+    // Whatever is said to it comes back, our own Hello too: nobody has the key there, and nothing may count as delivered.
+    let mirror = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = mirror.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in mirror.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut bytes) {
+                    if stream.write_all(&bytes[..read]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let net = net();
+    net.send(at, b"?".as_slice()).unwrap();
+    event(&net, |event| matches!(event, NetEvent::Retrying { .. }));
+    assert_eq!(net.try_recv().unwrap_err(), RecvError::Timeout);
+    assert_eq!(net.shutdown(Duration::from_millis(300)), 1, "told as undelivered");
+}
+
+#[test]
+fn n14_shutdown_ends_while_a_dial_finds_that_it_has_reached_ourselves() {
+    for _ in 0..20 {
+        let net = net();
+        let wild = net.listen("0.0.0.0:0").unwrap();
+        net.send(format!("127.0.0.1:{}", wild.port()), b"here".as_slice()).unwrap();
+        net.shutdown(Duration::from_millis(50));
+        assert!(net.flush(WAIT).is_ok(), "everything is settled");
+    }
+}
+
+#[test]
+fn n1_two_names_of_one_peer_keep_each_address_in_order() {
+    let (server, client) = (net(), net());
+    // Nobody listens yet: both addresses wait, each with its own pause.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let name = format!("localhost:{}", free.port());
+    for n in 0..50 {
+        client.send(&name, number(2 * n)).unwrap();
+        client.send(free, number(2 * n + 1)).unwrap();
+    }
+    event(&client, |event| matches!(event, NetEvent::Retrying { .. }));
+    server.listen(free).unwrap();
+    let mut last = [None, None];
+    for round in 0..100 {
+        let message = read(&server.recv_timeout(WAIT).unwrap());
+        // As soon as one of the two is through, more is sent to the other.
+        if round < 50 {
+            client.send(free, number(101 + 2 * round)).unwrap();
+        }
+        let last = &mut last[(message % 2) as usize];
+        assert!(last.is_none_or(|before| before < message), "{message} came behind {last:?}");
+        *last = Some(message);
+    }
+}
+
+#[test]
+fn n7_times_without_end_are_waits_without_end() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    client.send(to, number(1)).unwrap();
+    assert_eq!(read(&server.recv_timeout(Duration::MAX).unwrap()), 1);
+    client.flush(Duration::MAX).unwrap();
+}
