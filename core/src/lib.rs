@@ -53,6 +53,11 @@
 //! A runtime owes four things: a monotone `now` that counts time asleep; exactly one completion a request; order within
 //! a link; a `Tick` at [`Machine::deadline`].
 //!
+//! # On the wire
+//!
+//! `WIRE.md` beside this crate's `Cargo.toml` is the protocol byte by byte: packs, dicts, the handshake, sessions, and one session as
+//! hex. [`pack::DataHeader`] and [`handshake`] are its beginning in code.
+//!
 //! # The seed's words
 //!
 //! | the seed says | here |

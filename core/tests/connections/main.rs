@@ -6,6 +6,7 @@ mod damaged;
 mod lifecycle;
 mod listening;
 mod peer;
+mod recorded;
 mod rules;
 mod session_chaos;
 mod sessions;
