@@ -12,3 +12,4 @@ mod session_chaos;
 mod sessions;
 mod strangers;
 mod world;
+mod wrong_order;
