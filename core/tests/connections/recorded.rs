@@ -8,8 +8,10 @@ use crate::world::*;
 use std::path::Path;
 use std::time::Duration;
 use xxnet_core::connection::*;
+use xxnet_core::handshake::{MAX_PAYLOAD, RefuseCode};
 use xxnet_core::net::NetAction;
-use xxnet_core::pack::{Decoder, encode};
+use xxnet_core::pack::{DataHeader, Decoder, encode};
+use xxnet_core::*;
 
 const B: &str = "10.0.0.2:7000";
 
@@ -80,11 +82,60 @@ fn p9_a_recorded_session_is_what_two_machines_say() {
     assert!(said == vectors::read("session.hex"), "the machines say:\n\n{}", shown(&said));
 }
 
+fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("WIRE.md");
+    std::fs::read_to_string(page).unwrap()
+}
+
 #[test]
 fn p9_the_page_shows_the_recorded_session() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("WIRE.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = page();
     let blocks: Vec<_> = page.split("```hex\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let shown = vectors::parse("WIRE.md", &blocks.concat());
     assert!(shown == vectors::read("session.hex"), "WIRE.md and tests/golden/session.hex differ");
+}
+
+#[test]
+fn p9_the_page_states_the_limits_and_codes_of_the_code() {
+    let (page, limits) = (page(), Limits::default());
+    let mib = |bytes: u32| format!("{} MiB", bytes >> 20);
+    let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
+    let header = format!("write {}, take {0} to {}", DataHeader::SIZE, DataHeader::MAX_SIZE);
+    let rows = [
+        ("bytes of the header without this field:".to_owned(), header),
+        ("a dial that is not answered is given up |".into(), seconds(limits.connect)),
+        ("from the TCP connection to the last handshake pack |".into(), seconds(limits.handshake)),
+        ("also ping when nothing was heard for so long |".into(), seconds(limits.heartbeat)),
+        (
+            "a peer that says nothing to that: the link is dead |".into(),
+            format!(
+                "{} more, so {} of silence",
+                seconds(limits.suspect - limits.heartbeat),
+                seconds(limits.suspect)
+            ),
+        ),
+        ("whose peer does not close, is cut |".into(), seconds(limits.close)),
+        ("a session without a link is over |".into(), seconds(limits.session_timeout)),
+        (
+            "an acknowledgement waits for a message to go with |".into(),
+            format!("{} ms", limits.ack_delay.as_millis()),
+        ),
+        (
+            "and after a dial that failed |".into(),
+            format!("{}, doubled each time to {}", seconds(limits.backoff.0), seconds(limits.backoff.1)),
+        ),
+        ("`max_data` |".into(), mib(limits.max_data)),
+        ("`window` |".into(), mib(limits.session_window)),
+        ("data of a pack before the handshake is through |".into(), format!("{MAX_PAYLOAD} bytes")),
+        ("links that shake hands at once |".into(), limits.max_handshakes.to_string()),
+        ("dicts and lists nest at most".into(), Dict::MAX_DEPTH.to_string()),
+        ("for people; at most".into(), format!("{} bytes", Config::MAX_NAME)),
+    ];
+    for (what, value) in rows {
+        assert!(page.contains(&format!("{what} {value}")), "the page should say: {what} {value}");
+    }
+    let codes = page.split("## 4. Refusals").nth(1).and_then(|rest| rest.split("## 5.").next()).unwrap();
+    let listed =
+        codes.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse::<u16>().ok());
+    assert!(listed.eq(RefuseCode::ALL.into_iter().map(|code| code as u16)), "{codes}");
 }

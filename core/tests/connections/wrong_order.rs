@@ -109,6 +109,31 @@ fn n13_packs_that_are_wrong_in_order_end_their_link_and_the_session_goes_on() {
 }
 
 #[test]
+fn n8_more_than_the_window_ends_the_link_and_is_not_received() {
+    let mut world = World::new(1);
+    // Each message crosses such a window, and is taken before the next may come.
+    world.add(|config| config.limits.session_window = 1);
+    world.listener(1, B);
+    let (mut raw, _) = dial(&mut world, 1, (1, 1, 0));
+    let id = world.take_accepted(1);
+    assert_eq!(world.raw_next(&mut raw).map(|pack| pack.pack_type), Some(PackType::USE));
+    for sequence in [1, 2] {
+        world.raw_pack(&raw, &message(sequence, 0));
+        assert_eq!(world.texts(1), [sequence.to_string()]);
+        let taken = world.raw_next(&mut raw).expect("an acknowledgement");
+        assert_eq!((taken.pack_type, taken.acknowledgement), (PackType::ACK, sequence), "at once");
+    }
+    world.raw_pack(&raw, &message(3, 0));
+    world.raw_pack(&raw, &message(4, 0));
+    refused(&mut world, &mut raw, RefuseCode::Malformed);
+    let (texts, told) = world.receive(1);
+    assert_eq!(texts, ["3"]);
+    assert!(matches!(&told[..], [ConnectionEvent::Interrupted { id: lost, .. }] if *lost == id), "{told:?}");
+    let (_, welcomed) = dial(&mut world, 2, (1, 1, 0));
+    assert_eq!(welcomed, (1, 1, 3));
+}
+
+#[test]
 fn n13_what_came_before_is_acknowledged_again_and_old_acknowledgements_mean_nothing() {
     let (mut world, mut raw, id) = joined();
     world.raw_pack(&raw, &ack(1));
