@@ -2,7 +2,8 @@
 """A client of xxnet's messages, written from core/WIRE.md alone, with the standard library.
 
     xxnet_client.py selftest GOLDEN          read the golden vectors in that folder
-    xxnet_client.py talk HOST:PORT KEY N     KEY: 64 hex digits; send N dicts, take N dicts, in order, whatever breaks
+    xxnet_client.py talk HOST:PORT KEY N ID  send N dicts and take N dicts, in order, whatever breaks; KEY is 64 hex digits,
+                                             ID the instance's 32
 
 "section n" in comments is that page's.
 """
@@ -774,9 +775,9 @@ def test_session(folder):
 # ---- the command line ----
 
 
-def talk(at, key, count):
+def talk(at, key, count, instance):
     host, _, port = at.rpartition(":")
-    session = Session((host.strip("[]"), int(port)), bytes.fromhex(key))
+    session = Session((host.strip("[]"), int(port)), bytes.fromhex(key), instance=bytes.fromhex(instance))
     for n in range(count):
         session.send(DICT, encode_dict({"n": n, "text": "x" * (n % 300)}))
     for n in range(count):
@@ -794,8 +795,8 @@ def talk(at, key, count):
 def main(arguments):
     if len(arguments) == 2 and arguments[0] == "selftest":
         print(f"vectors={selftest(arguments[1])}")
-    elif len(arguments) == 4 and arguments[0] == "talk":
-        talk(arguments[1], arguments[2], int(arguments[3]))
+    elif len(arguments) == 5 and arguments[0] == "talk":
+        talk(arguments[1], arguments[2], int(arguments[3]), arguments[4])
     else:
         sys.exit(__doc__)
 
