@@ -55,8 +55,7 @@
 //!
 //! # On the wire
 //!
-//! `WIRE.md` beside this crate's `Cargo.toml` is the protocol byte by byte: packs, dicts, the handshake, sessions, and one session as
-//! hex. [`pack::DataHeader`] and [`handshake`] are its beginning in code.
+//! [`protocol`] is the page for whoever writes a client in another language: packs, dicts, the handshake, sessions, and one session as hex.
 //!
 //! # The seed's words
 //!
@@ -96,6 +95,8 @@ pub mod messenger;
 pub mod net;
 pub mod pack;
 pub mod process;
+#[doc = include_str!("../WIRE.md")]
+pub mod protocol {}
 pub mod registry;
 pub mod time;
 pub mod timers;
