@@ -53,6 +53,10 @@
 //! A runtime owes four things: a monotone `now` that counts time asleep; exactly one completion a request; order within
 //! a link; a `Tick` at [`Machine::deadline`].
 //!
+//! # On the wire
+//!
+//! [`protocol`] is the page for whoever writes a client in another language: packs, dicts, the handshake, sessions, and one session as hex.
+//!
 //! # The seed's words
 //!
 //! | the seed says | here |
@@ -91,6 +95,8 @@ pub mod messenger;
 pub mod net;
 pub mod pack;
 pub mod process;
+#[doc = include_str!("../WIRE.md")]
+pub mod protocol {}
 pub mod registry;
 pub mod time;
 pub mod timers;

@@ -2,6 +2,7 @@
 //! language; here the values are written down that they stand for.
 #![allow(clippy::unwrap_used)]
 
+mod handshake;
 mod messages;
 mod vectors;
 

@@ -6,6 +6,11 @@ use std::path::Path;
 pub(crate) fn read(file: &str) -> Vec<(String, Vec<u8>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    parse(file, &text)
+}
+
+/// The vectors of a text, which stands in `file`.
+pub(crate) fn parse(file: &str, text: &str) -> Vec<(String, Vec<u8>)> {
     let mut vectors: Vec<(String, Vec<u8>)> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("= ") {
