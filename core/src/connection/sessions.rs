@@ -532,9 +532,10 @@ impl ConnectionManager {
         }
     }
 
-    /// The peer has said goodbye.
+    /// The peer has said goodbye: its generation is the next one. Ours stays, because the peer may be dialling again already.
     pub(super) fn session_left<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        self.end_session(now, id, DisconnectReason::ClosedByPeer, true, None, actions);
+        let known = self.session(id).map(|session| self.pairs.at(&session.key).known + 1);
+        self.end_session(now, id, DisconnectReason::ClosedByPeer, false, known, actions);
     }
 
     /// Our goodbye: on the link that is sent on, after all that it carries.

@@ -536,6 +536,30 @@ fn n13_a_sequence_with_a_gap_closes_the_link_and_nothing_else() {
     assert_eq!(world.texts(1), ["2"]);
 }
 
+#[test]
+fn n14_who_says_goodbye_and_dials_at_once_has_a_new_session() {
+    for (generation, taken) in [(2, true), (1, false)] {
+        let mut world = two();
+        let first = chooser(&mut world, 1, 0);
+        let id = world.take_accepted(1);
+        // Welcomed while the session lives, it ends that, and confirms.
+        let mut hello = Hello::new(PAIR, 2);
+        hello.instance = InstanceId([1; 16]);
+        let (raw, welcome) = world.raw_hello(B, &hello);
+        let known = u64::from_le_bytes(field(&welcome, 64));
+        world.raw_pack(&first, &DataPack::new(PackType::GOODBYE, vec![]));
+        assert_eq!(world.take_reason(1, id), DisconnectReason::ClosedByPeer);
+        let resume = resume(generation, known, 0);
+        world.raw_pack(&raw, &confirm_with(&KEY, &hello.bytes(), &welcome.head, &resume));
+        let told = world.take(1);
+        let accepted = matches!(told[..], [ConnectionEvent::Accepted { .. }]);
+        let refused =
+            matches!(told[..], [ConnectionEvent::TurnedAway { reason: DisconnectReason::Stale, .. }]);
+        // What it said before it ended the session is of no account.
+        assert_eq!((accepted, refused), (taken, !taken), "{generation}: {told:?}");
+    }
+}
+
 /// A stranger with the smaller id, who chooses, dials once more: its end, established.
 fn chooser(world: &mut World, epoch: u64, received: u64) -> Raw {
     let mut hello = Hello::new(PAIR, epoch);
