@@ -43,6 +43,20 @@ fn run(command: &mut Command) -> String {
     text
 }
 
+/// The patches are looked at each time, so that they follow the code that they break.
+#[test]
+fn planted_bugs_can_be_planted() {
+    if Command::new("patch").arg("--version").output().is_err() {
+        println!("skipped: there is no `patch` here");
+        return;
+    }
+    let root = workspace();
+    for (name, _) in MUTANTS {
+        let patch = root.join("sim/mutants").join(format!("{name}.patch"));
+        run(Command::new("patch").args(["--dry-run", "-p1", "-i"]).arg(patch).current_dir(&root));
+    }
+}
+
 #[test]
 #[ignore = "builds the simulator four times: about three minutes"]
 fn planted_bugs_are_seen_by_their_oracles() {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -52,6 +53,14 @@ impl Home {
             command.env_remove(name);
         }
         command.env("HOME", self.dir.path()).env("TMPDIR", self.at("tmp"));
+        // Tests that a shell runs in its background ignore Ctrl-C, and their children would inherit that.
+        // SAFETY: only resets a signal, which is safe between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         command
     }
 
