@@ -561,28 +561,28 @@ impl ConnectionManager {
         if report.is_some() {
             self.tell_undelivered(id, &mut session);
         }
-        for strand in session.strands.iter().filter(|strand| Some(strand.link) != on) {
-            self.dismiss(now, strand.link, &DisconnectReason::Retired, actions);
-        }
-        let Some(on) = on else {
-            if report.is_some() {
-                self.finish(id, DisconnectReason::Closed);
+        // On each link: the peer may be closing any of them, with all that is on its way there.
+        let taken = session.incoming.tell();
+        for link in session.strands.iter().map(|strand| strand.link) {
+            if taken > 0 {
+                self.act(now, link, actions, |link, io| link.acknowledge(taken, io));
             }
-            return;
-        };
-        match self.connections.get_mut(&id) {
-            Some(connection) if report.is_some() => connection.state = State::Closing { link: on },
-            Some(_) | None => self.disown(on),
+            match self.connections.get_mut(&id).filter(|_| Some(link) == on && report.is_some()) {
+                Some(connection) => {
+                    connection.state = State::Closing { link };
+                    self.touch(now, link, actions, |link, io| link.close(report.clone(), io));
+                }
+                None => {
+                    self.disown(link);
+                    self.touch(now, link, actions, |link, io| link.close(None, io));
+                    self.limit_orphans(now, link, actions);
+                }
+            }
+            self.settle(link);
         }
-        if session.incoming.owes() {
-            let taken = session.incoming.tell();
-            self.act(now, on, actions, |link, io| link.acknowledge(taken, io));
+        if on.is_none() && report.is_some() {
+            self.finish(id, DisconnectReason::Closed);
         }
-        self.touch(now, on, actions, |link, io| link.close(report, io));
-        if self.links.get(&on).is_some_and(|entry| entry.owner == Owner::Nobody) {
-            self.limit_orphans(now, on, actions);
-        }
-        self.settle(on);
     }
 
     /// A session is over, and not because we close it. `by_us`: the peer may not know yet. `known`: its newer generation.

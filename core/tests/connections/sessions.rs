@@ -560,6 +560,47 @@ fn n14_who_says_goodbye_and_dials_at_once_has_a_new_session() {
     }
 }
 
+#[test]
+fn n14_goodbye_is_said_on_each_link() {
+    let mut world = two();
+    let mut first = chooser(&mut world, 1, 0);
+    let id = world.take_accepted(1);
+    choose(&mut world, &mut first, 1);
+    // The other end may be about to use the second link, and to close the first with all that is on its way there.
+    let mut second = chooser(&mut world, 2, 0);
+    world.close(1, id).unwrap();
+    world.run();
+    for raw in [&mut first, &mut second] {
+        let said: Vec<_> = std::iter::from_fn(|| world.raw_next(raw)).map(|pack| pack.pack_type).collect();
+        assert_eq!(said, [PackType::GOODBYE]);
+    }
+}
+
+#[test]
+fn n14_the_last_acknowledgement_is_said_before_goodbye() {
+    let mut world = two();
+    let mut raw = chooser(&mut world, 1, 0);
+    let id = world.take_accepted(1);
+    choose(&mut world, &mut raw, 1);
+    // Taken and closed while the system still has not taken what was sent before.
+    let end = world.newest_end(1);
+    world.stick(end, true);
+    world.send_all(1, id, &["2"]);
+    let mut message = dict("1").to_pack().unwrap();
+    message.sequence = 1;
+    world.raw_pack(&raw, &message);
+    assert_eq!(world.texts(1), ["1"]);
+    world.close(1, id).unwrap();
+    let mut ack = DataPack::new(PackType::ACK, vec![]);
+    ack.acknowledgement = 1;
+    world.raw_pack(&raw, &ack);
+    world.stick(end, false);
+    world.run();
+    let said: Vec<_> = std::iter::from_fn(|| world.raw_next(&mut raw)).collect();
+    let said: Vec<_> = said.iter().map(|pack| (pack.pack_type, pack.acknowledgement)).collect();
+    assert_eq!(said, [(PackType::DICT, 0), (PackType::ACK, 1), (PackType::GOODBYE, 0)]);
+}
+
 /// A stranger with the smaller id, who chooses, dials once more: its end, established.
 fn chooser(world: &mut World, epoch: u64, received: u64) -> Raw {
     let mut hello = Hello::new(PAIR, epoch);
