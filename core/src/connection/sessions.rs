@@ -562,9 +562,10 @@ impl ConnectionManager {
             self.tell_undelivered(id, &mut session);
         }
         // On each link: the peer may be closing any of them, with all that is on its way there.
+        let owes = session.incoming.owes();
         let taken = session.incoming.tell();
         for link in session.strands.iter().map(|strand| strand.link) {
-            if taken > 0 {
+            if taken > 0 && (owes || Some(link) != on) {
                 self.act(now, link, actions, |link, io| link.acknowledge(taken, io));
             }
             match self.connections.get_mut(&id).filter(|_| Some(link) == on && report.is_some()) {
