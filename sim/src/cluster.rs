@@ -14,6 +14,7 @@ use crate::context::{Context, HostId, ProcId};
 use crate::failure::Failure;
 use crate::fault::{Counts, Fault, Swarm};
 use crate::lab::Told;
+use crate::mesh::Sessions;
 use crate::oracles::Oracles;
 use crate::tap::Tap;
 use crate::workload::{TaskPlan, Taste};
@@ -60,6 +61,8 @@ pub struct Report {
     pub connections: u64,
     /// Packs that arrived on them.
     pub packs: u64,
+    /// What happened to sessions there.
+    pub sessions: Sessions,
     /// Simulated time.
     pub simulated: Micros,
     /// Events that machines handled.
@@ -283,11 +286,10 @@ impl Cluster {
             endings: self.oracles.endings,
             runs: self.oracles.runs.values().map(|runs| u64::from(*runs)).sum(),
             files: self.oracles.delivered,
-            connections: 0,
-            packs: 0,
             simulated: self.world.ctx.now,
             events: self.world.handled,
             hash: self.world.ctx.trace.hash(),
+            ..Report::default()
         }
     }
 }

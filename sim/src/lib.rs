@@ -27,3 +27,4 @@ mod workload;
 mod world;
 
 pub use cluster::{Report, Setup};
+pub use mesh::Sessions;

@@ -107,6 +107,18 @@ fn tell(out: &mut impl std::io::Write, summary: &Summary, took: f64) -> std::io:
         total.connections,
         total.packs
     )?;
+    let sessions = &total.sessions;
+    writeln!(
+        out,
+        "sessions {} (expired {}, stale {}, with another instance {}), links lost {} and found again {}, messages reported undelivered {}",
+        sessions.begun,
+        sessions.expired,
+        sessions.stale,
+        sessions.replaced,
+        sessions.broken,
+        sessions.resumed,
+        sessions.undelivered
+    )?;
     writeln!(
         out,
         "seeds {} in {took:.1} s ({:.0} a second), {} s simulated, {} events, hash {:016x}",

@@ -6,12 +6,23 @@
 //! | `events` | each connection comes up once and ends once; nothing is heard of it before or after (K7, K8, K10) |
 //! | `order` | what arrives on a link is what was sent on it, from the first, in order, each once |
 //! | `one` | `OnePerDialler`: never two accepted connections of one dialler and kind (N3) |
+//! | `session` | what a receiver was given is a prefix of what was sent in that session, and of no other (N3, N4) |
+//! | `acknowledged` | never more than the application at the other end has taken (N4) |
+//! | `report` | what a session ends with as undelivered is what was sent and not acknowledged (N4, N14) |
+//! | `crash` | a session with an instance that is no more ends, and nothing of it reaches the next one (N11) |
+//! | `pair` | one session a pair; in peace one link for it, which no dial interrupts, and all is acknowledged (N3, N13) |
+//! | `writable` | who was refused because a queue is full is told when there is room (N8) |
+//! | `blame` | nobody says that the other's words make no sense, unless a bit was flipped |
 //! | `agree` | in peace, what one end believes to be up is up at the other |
 //! | `reach` | in peace, every node reaches every other |
 //! | `unfinished` | in peace, nothing waits or is under way: queues, buffers, look-ups, handshakes, links without connection |
 //! | `leak` | after destroy nothing is left: no socket, no timer (K7) |
 
+mod kinds;
+mod ledger;
+mod peace;
 mod table;
+mod temper;
 
 use crate::choices::Choices;
 use crate::clock::{Clock, MILLI, Micros, SECOND};
@@ -21,20 +32,20 @@ use crate::failure::{Failure, FailureKind};
 use crate::fault::{Fault, Swarm};
 use crate::machine::{Adapter, Command, Notice};
 use crate::world::{Happening, World};
-use table::{Row, Table};
+use kinds::Kinds;
+use ledger::Ledger;
+pub use ledger::Sessions;
+use table::Table;
+use temper::Temper;
 use xxnet_core::config::{ClusterKey, Config};
 use xxnet_core::connection::{
-    ConnectionCommand, ConnectionEvent, ConnectionKind, ConnectionNotice, Connections, KindId, LinkRule, Role,
+    ConnectionCommand, ConnectionError, ConnectionEvent, ConnectionNotice, Connections, DisconnectReason,
+    KindId,
 };
 use xxnet_core::pack::{DataPack, PackType};
 use xxnet_core::{Address, ConnectionId, InstanceId, Token};
 
-const MANY: KindId = KindId(1024);
-const ONE: KindId = KindId(1025);
-const LISTENER: KindId = KindId(1026);
 const PORT: u16 = 9000;
-/// After peace, everybody must have reached everybody within this.
-const BOUND: Micros = 60 * SECOND;
 
 #[derive(Debug)]
 struct Node {
@@ -42,32 +53,44 @@ struct Node {
     proc: Option<ProcId>,
     instance: InstanceId,
     table: Table,
-    listening: bool,
     returning: bool,
+    /// Its process is stopped, or its host asleep.
+    still: bool,
 }
 
 /// Nodes that have nothing but connections.
 pub(crate) struct Mesh {
     world: World,
     nodes: Vec<Node>,
+    ledger: Ledger,
+    temper: Temper,
     next_token: u64,
     horizon: Micros,
     received: u64,
     made: u64,
+    /// Everything is well and stays so: no session may lose its link.
+    calm: bool,
 }
 
-/// Steps of this scenario, as numbers of the queue: a node acts, a node comes back, the ways between hosts change.
+/// Steps of this scenario, as numbers of the queue: a node acts, comes back, dials another, takes what has come; the ways
+/// between hosts change.
 const ACT: u32 = 0;
 const RETURN: u32 = 1;
 const THAW: u32 = 2;
 const MEND: u32 = 3;
+const TAKE: u32 = 4;
+const DIAL: u32 = 5;
+const WAKE: u32 = 6;
 
 impl Mesh {
-    pub(crate) fn draw(seed: u64, keep_trace: bool) -> Self {
+    /// Some nodes, under some faults or these.
+    pub(crate) fn draw(seed: u64, swarm: Option<Swarm>, keep_trace: bool) -> Self {
         let mut choices = Choices::seeded(seed, 2);
-        let swarm = Swarm::draw(&mut choices);
+        let drawn = Swarm::draw(&mut choices);
+        let swarm = swarm.unwrap_or(drawn);
         let count = choices.between(2, 4) as usize;
         let horizon = choices.between(10, 60) * SECOND;
+        let temper = Temper::draw(&mut choices);
         let mut ctx = Context::new(Choices::seeded(seed, 3), swarm, keep_trace);
         let hosts: Vec<HostId> = (0..count)
             .map(|at| {
@@ -80,13 +103,30 @@ impl Mesh {
             proc: None,
             instance: InstanceId::NONE,
             table: Table::default(),
-            listening: false,
             returning: false,
+            still: false,
         };
-        let nodes = hosts.into_iter().map(node).collect();
-        let mut mesh = Self { world: World::new(ctx), nodes, next_token: 0, horizon, received: 0, made: 0 };
+        let mut mesh = Self {
+            world: World::new(ctx),
+            nodes: hosts.into_iter().map(node).collect(),
+            ledger: Ledger::default(),
+            temper,
+            next_token: 0,
+            horizon,
+            received: 0,
+            made: 0,
+            calm: false,
+        };
         for at in 0..count {
             mesh.start(at);
+        }
+        if choices.chance(500) {
+            // All of them dial each other in the same moment.
+            for at in 0..count {
+                for other in (0..count).filter(|other| *other != at) {
+                    mesh.plan(5 * MILLI, DIAL, at, other);
+                }
+            }
         }
         mesh
     }
@@ -94,17 +134,7 @@ impl Mesh {
     /// The whole life.
     pub(crate) fn live(&mut self) -> Result<(), Failure> {
         self.run(self.horizon)?;
-        self.world.heal();
-        for at in 0..self.nodes.len() {
-            self.world.power_on(self.nodes[at].host);
-            if self.nodes[at].proc.is_none() {
-                self.start(at);
-            }
-        }
-        self.reach()?;
-        self.agree()?;
-        self.rests()?;
-        self.destroy()
+        self.peace()
     }
 
     pub(crate) fn report(&mut self) -> (Report, Vec<String>) {
@@ -112,6 +142,7 @@ impl Mesh {
             faults: self.world.ctx.counts.clone(),
             connections: self.made,
             packs: self.received,
+            sessions: self.ledger.counts,
             simulated: self.world.ctx.now,
             events: self.world.handled,
             hash: self.world.ctx.trace.hash(),
@@ -123,18 +154,7 @@ impl Mesh {
     fn run(&mut self, limit: Micros) -> Result<(), Failure> {
         while let Some(happening) = self.world.step(limit)? {
             if let Happening::Due(number) = happening {
-                let at = (number >> 8) as usize % self.nodes.len();
-                let other = (number >> 16) as usize % self.nodes.len();
-                match number & 0xff {
-                    ACT => self.act(at)?,
-                    RETURN => self.start(at),
-                    THAW => {
-                        if let Some(proc) = self.nodes[at].proc {
-                            self.world.thaw(proc);
-                        }
-                    }
-                    _ => self.world.ctx.mend(self.nodes[at].host, self.nodes[other].host),
-                }
+                self.due(number)?;
             }
             while let Some((proc, notice)) = self.world.notices.pop_front() {
                 if let Notice::Connections(notice) = notice {
@@ -146,6 +166,29 @@ impl Mesh {
         Ok(())
     }
 
+    fn due(&mut self, number: u32) -> Result<(), Failure> {
+        let at = (number >> 8) as usize % self.nodes.len();
+        let other = (number >> 16) as usize % self.nodes.len();
+        match number & 0xff {
+            ACT => return self.act(at),
+            RETURN => self.start(at),
+            THAW => {
+                self.nodes[at].still = false;
+                if let Some(proc) = self.nodes[at].proc {
+                    self.world.thaw(proc);
+                }
+            }
+            WAKE => {
+                self.nodes[at].still = false;
+                self.world.wake(self.nodes[at].host);
+            }
+            TAKE => self.take(at),
+            DIAL => self.dial_to(at, other, Kinds::PAIR),
+            _ => self.world.ctx.mend(self.nodes[at].host, self.nodes[other].host),
+        }
+        Ok(())
+    }
+
     fn plan(&mut self, delay: Micros, what: u32, at: usize, other: usize) {
         let number = what | (at as u32) << 8 | (other as u32) << 16;
         self.world.plan(self.world.ctx.now + delay, number);
@@ -153,7 +196,7 @@ impl Mesh {
 
     fn start(&mut self, at: usize) {
         self.nodes[at].returning = false;
-        if self.nodes[at].proc.is_some_and(|proc| self.world.is_alive(proc)) {
+        if self.alive(at).is_some() {
             return;
         }
         let host = self.nodes[at].host;
@@ -162,27 +205,26 @@ impl Mesh {
         id[..8].copy_from_slice(&self.world.ctx.choices.word().to_be_bytes());
         id[8] = at as u8;
         let instance = InstanceId(id);
-        let config =
+        let mut config =
             Config::new(instance, format!("node-{at}"), ClusterKey([9; 32]), self.world.ctx.choices.word());
+        config.limits = self.temper.limits.clone();
         let brain = Box::new(Adapter::new(Connections::new(&config)));
         let proc = self.world.start(host, format!("node-{at}"), brain, false);
         let node = &mut self.nodes[at];
-        (node.proc, node.instance, node.listening) = (Some(proc), instance, false);
-        node.table = Table::default();
-        for (id, rule, role) in [
-            (MANY, LinkRule::Many, Role::Both),
-            (ONE, LinkRule::OnePerDialler, Role::Both),
-            (LISTENER, LinkRule::Many, Role::Listen),
-        ] {
-            let kind = ConnectionKind::plain(id, rule, role);
+        (node.proc, node.instance, node.table) = (Some(proc), instance, Table::default());
+        for kind in Kinds::all() {
             let token = self.token();
             self.tell(proc, ConnectionCommand::Register { token, kind });
         }
         let address = Some(host.socket(PORT).into());
         self.tell(proc, ConnectionCommand::Advertise { address });
         let token = self.token();
-        self.tell(proc, ConnectionCommand::Create { token, kind: LISTENER });
+        self.tell(proc, ConnectionCommand::Create { token, kind: Kinds::LISTENER });
         self.plan(MILLI, ACT, at, 0);
+    }
+
+    fn alive(&self, at: usize) -> Option<ProcId> {
+        self.nodes[at].proc.filter(|proc| self.world.is_alive(*proc))
     }
 
     fn token(&mut self) -> Token {
@@ -200,74 +242,148 @@ impl Mesh {
         }
         let delay = self.world.ctx.choices.scaled(MILLI, 4 * SECOND);
         self.plan(delay, ACT, at, 0);
-        let Some(proc) = self.nodes[at].proc.filter(|proc| self.world.is_alive(*proc)) else { return Ok(()) };
+        let Some(proc) = self.alive(at) else { return Ok(()) };
         self.strike(at, proc);
         let known = self.nodes[at].table.ids();
         let one = (!known.is_empty()).then(|| *self.world.ctx.choices.pick(&known));
         let token = self.token();
-        match (self.world.ctx.choices.below(10), one) {
-            (0..=4, Some(id)) => {
-                for _ in 0..self.world.ctx.choices.scaled(1, 8) {
+        match (self.world.ctx.choices.below(16), one) {
+            (0..=7, Some(id)) if !(self.temper.one_way && self.nodes[at].table.accepted_session(id)) => {
+                for _ in 0..self.world.ctx.choices.scaled(1, 16) {
                     self.send(at, proc, id);
                 }
             }
-            (5, Some(id)) => self.tell(proc, ConnectionCommand::Close { token, id }),
-            (6, Some(id)) => {
+            (8 | 9, Some(id))
+                if self.temper.loyal
+                    && self.ledger.at(proc, id).is_some()
+                    && !self.world.ctx.choices.chance(100) => {}
+            (8, Some(id)) => {
+                self.nodes[at].table.close(id);
+                self.tell(proc, ConnectionCommand::Close { token, id });
+            }
+            (9, Some(id)) => {
                 if self.nodes[at].table.discard(id) {
+                    self.ledger.forget(proc, id);
                     self.tell(proc, ConnectionCommand::Discard { id });
                 }
             }
-            (7, Some(id)) => {
+            (10, Some(id)) => {
                 self.tell(proc, ConnectionCommand::Pause { id });
                 let wake = self.world.ctx.choices.scaled(MILLI, 2 * SECOND);
                 let command = Command::Connections(ConnectionCommand::Resume { id });
                 self.world.command(proc, wake, command);
             }
-            (8, Some(id)) => {
+            (11, Some(id)) => {
                 // Also one that is up already: it must be told, and nothing must change.
-                let expect = self.nodes[at].table.row(id).and_then(|row| row.expect);
+                let expect = self.nodes[at].table.connect(id);
                 self.tell(proc, ConnectionCommand::Connect { token, id, target: None, expect });
             }
-            _ => self.dial(at, proc),
+            (12 | 13, Some(_)) => self.cross(at),
+            (0..=7, Some(_)) => {}
+            _ => {
+                let other = self.other(at);
+                let kind = *self.world.ctx.choices.pick(&Kinds::DIALLED);
+                self.dial_to(at, other, kind);
+            }
         }
         Ok(())
     }
 
-    /// A new connection to some other node; `Connect` follows once it is created.
-    fn dial(&mut self, at: usize, proc: ProcId) {
-        let mut other = self.world.ctx.choices.below(self.nodes.len() as u64 - 1) as usize;
-        other += usize::from(other >= at);
-        let kind = *self.world.ctx.choices.pick(&[MANY, ONE]);
-        self.dial_to(at, proc, other, kind);
+    fn other(&mut self, at: usize) -> usize {
+        let other = self.world.ctx.choices.below(self.nodes.len() as u64 - 1) as usize;
+        other + usize::from(other >= at)
     }
 
-    fn dial_to(&mut self, at: usize, proc: ProcId, other: usize, kind: KindId) {
+    /// Two nodes dial each other, some more than once, so that the dials cross somewhere.
+    fn cross(&mut self, at: usize) {
+        let other = self.other(at);
+        for (from, to) in [(at, other), (other, at)] {
+            for _ in 0..self.world.ctx.choices.between(1, 3) {
+                let delay = self.world.ctx.choices.below(20 * MILLI);
+                self.plan(delay, DIAL, from, to);
+            }
+        }
+    }
+
+    /// A new connection to another node; `Connect` follows once it is created.
+    fn dial_to(&mut self, at: usize, other: usize, kind: KindId) {
+        let Some(proc) = self.alive(at) else { return };
         let token = self.token();
         let target: Address = self.nodes[other].host.socket(PORT).into();
-        self.nodes[at].table.creating(token, other);
+        let expect = self.world.ctx.choices.chance(200).then_some(self.nodes[other].instance);
+        self.nodes[at].table.creating(token, expect);
         self.tell(proc, ConnectionCommand::CreateTo { token, kind, target, data: None });
     }
 
     fn send(&mut self, at: usize, proc: ProcId, id: ConnectionId) {
-        let filler = self.world.ctx.choices.scaled(1, 40_000) as usize;
-        let Some(head) = self.nodes[at].table.next_message(id, filler) else { return };
         let token = self.token();
+        let head = if self.ledger.at(proc, id).is_some() {
+            let filler = self.world.ctx.choices.scaled(1, self.temper.largest) as usize;
+            self.ledger.offer(proc, id, token, filler)
+        } else {
+            let filler = self.world.ctx.choices.scaled(1, 40_000) as usize;
+            self.nodes[at].table.next_message(id, filler)
+        };
+        let Some(head) = head else { return };
         let pack = DataPack::new(PackType::RAW, head);
         self.tell(proc, ConnectionCommand::SendPack { token, id, pack });
     }
 
+    /// An application takes some of what has come, and the rest later.
+    fn take(&mut self, at: usize) {
+        let Some(proc) = self.alive(at) else { return };
+        for id in self.ledger.of(proc) {
+            let Some((taken, received)) = self.ledger.waiting(proc, id) else { continue };
+            let most = self.world.ctx.choices.between(taken + 1, received);
+            self.take_to(proc, id, Some(most));
+            if most < received {
+                self.plan_taking(at);
+            }
+        }
+    }
+
+    fn plan_taking(&mut self, at: usize) {
+        let delay = self.world.ctx.choices.scaled(MILLI, 10 * SECOND);
+        self.plan(delay, TAKE, at, 0);
+    }
+
+    fn take_to(&mut self, proc: ProcId, id: ConnectionId, most: Option<u64>) {
+        if let Some(sequence) = self.ledger.take(proc, id, most) {
+            self.tell(proc, ConnectionCommand::Taken { id, sequence });
+        }
+    }
+
+    /// A message of a session has come: taken at once or some time later, and answered perhaps.
+    fn came(&mut self, at: usize, proc: ProcId, id: ConnectionId) {
+        if self.world.ctx.fault(Fault::SlowApplication, self.temper.slow) {
+            self.plan_taking(at);
+        } else {
+            self.take_to(proc, id, None);
+        }
+        let answers = self.world.ctx.faulty && !self.temper.one_way;
+        if answers && self.world.ctx.choices.chance(self.temper.chatty) {
+            self.send(at, proc, id);
+        }
+    }
+
     fn strike(&mut self, at: usize, proc: ProcId) {
+        self.snap();
         let delay = self.world.ctx.choices.scaled(50 * MILLI, 30 * SECOND);
         let host = self.nodes[at].host;
         if self.world.ctx.fault(Fault::ExecutorCrash, 20) {
             self.world.kill(proc);
-            self.nodes[at].proc = None;
+            self.gone(at, proc);
         } else if self.world.ctx.fault(Fault::HostCrash, 20) {
             self.world.power_off(host);
-            self.nodes[at].proc = None;
-        } else if self.world.ctx.fault(Fault::ProcessFreeze, 20) {
+            self.gone(at, proc);
+        } else if !self.nodes[at].still && self.world.ctx.fault(Fault::ProcessFreeze, 20) {
+            self.nodes[at].still = true;
             self.world.freeze(proc);
             self.plan(delay, THAW, at, 0);
+        } else if !self.nodes[at].still && self.world.ctx.fault(Fault::HostFreeze, 20) {
+            self.nodes[at].still = true;
+            self.world.sleep(host);
+            self.plan(delay, WAKE, at, 0);
         } else {
             let both = self.world.ctx.fault(Fault::Partition, 30);
             if both || self.world.ctx.fault(Fault::OneWayPartition, 30) {
@@ -287,134 +403,91 @@ impl Mesh {
         }
     }
 
-    fn hear(&mut self, proc: ProcId, notice: ConnectionNotice) -> Result<(), Failure> {
-        let Some(at) = self.nodes.iter().position(|node| node.proc == Some(proc)) else { return Ok(()) };
-        let token = self.token();
-        let verdict = match notice {
-            ConnectionNotice::Created { token: asked, id } => {
-                match self.nodes[at].table.created(asked, id) {
-                    // Not a dial: it is the listening connection.
-                    None => {
-                        let address = self.nodes[at].host.socket(PORT).into();
-                        self.tell(proc, ConnectionCommand::Listen { token, id, address });
-                    }
-                    Some(_) => {
-                        let command = ConnectionCommand::Connect { token, id, target: None, expect: None };
-                        self.tell(proc, command);
-                    }
-                }
-                Ok(())
-            }
-            // The caller's fault: nothing has changed. Random callers are often at fault.
-            ConnectionNotice::Rejected { token, .. } => {
-                self.nodes[at].table.rejected(token);
-                Ok(())
-            }
-            ConnectionNotice::Event(event) => {
-                match &event {
-                    ConnectionEvent::Listening { .. } => self.nodes[at].listening = true,
-                    ConnectionEvent::Received { .. } => self.received += 1,
-                    ConnectionEvent::Connected { .. } | ConnectionEvent::Accepted { .. } => self.made += 1,
-                    _ => {}
-                }
-                self.nodes[at].table.event(event, ONE)
-            }
-        };
-        verdict.map_err(|(oracle, what)| self.world.failure(proc, FailureKind::Safety, oracle, what))
-    }
-
-    /// In peace, every node reaches every other with every kind.
-    fn reach(&mut self) -> Result<(), Failure> {
-        // What is half-open is noticed first; then everybody dials, again where it did not come up.
-        let limit = self.world.ctx.now + BOUND;
-        loop {
-            self.run((self.world.ctx.now + 5 * SECOND).min(limit))?;
-            let mut missing = None;
-            for at in 0..self.nodes.len() {
-                let Some(proc) = self.nodes[at].proc else { continue };
-                for other in (0..self.nodes.len()).filter(|other| *other != at) {
-                    for kind in [MANY, ONE] {
-                        let instance = self.nodes[other].instance;
-                        let idle = self.nodes[at].table.reaches(kind, instance);
-                        if !idle {
-                            missing = Some((proc, format!("node-{other} over {kind}")));
-                            self.dial_to(at, proc, other, kind);
-                        }
-                    }
-                }
-            }
-            match missing {
-                None => return Ok(()),
-                Some((proc, whom)) if self.world.ctx.now >= limit => {
-                    let what = format!("{} s after peace it has not reached {whom}", BOUND / SECOND);
-                    return Err(self.world.failure(proc, FailureKind::Liveness, "reach", what));
-                }
-                Some(_) => {}
+    /// A link breaks, and perhaps no other can be had between its hosts for a while: a session may be over for the end that
+    /// has noticed before the other one has.
+    fn snap(&mut self) {
+        let Some(hosts) = self.world.net.snap(&mut self.world.ctx, self.temper.brittle) else { return };
+        if hosts[0] != hosts[1] && self.world.ctx.fault(Fault::Partition, 300) {
+            let delay = self.world.ctx.choices.between(MILLI, 12 * SECOND);
+            for (from, to) in [(0, 1), (1, 0)] {
+                self.world.ctx.cut(hosts[from], hosts[to]);
+                self.plan(delay, MEND, usize::from(hosts[from].0), usize::from(hosts[to].0));
             }
         }
     }
 
-    /// In peace, both ends of everything agree.
-    fn agree(&mut self) -> Result<(), Failure> {
-        self.run(self.world.ctx.now + 30 * SECOND)?;
-        for node in &self.nodes {
-            for (id, row) in node.table.up() {
-                let Row { peer: Some(peer), .. } = row else { continue };
-                let other = self.nodes.iter().find(|other| other.instance == peer.instance);
-                let same = other
-                    .and_then(|other| other.table.row(peer.connection))
-                    .and_then(|row| row.peer.as_ref())
-                    .is_some_and(|back| back.instance == node.instance && back.connection == id);
-                if !same {
-                    let proc = node.proc.unwrap_or(ProcId(0));
-                    let what =
-                        format!("{id} is up here with {} of {}, and not there", peer.connection, peer.name);
-                    return Err(self.world.failure(proc, FailureKind::Liveness, "agree", what));
+    fn gone(&mut self, at: usize, proc: ProcId) {
+        self.nodes[at].proc = None;
+        self.ledger.died(proc);
+    }
+
+    fn hear(&mut self, proc: ProcId, notice: ConnectionNotice) -> Result<(), Failure> {
+        let Some(at) = self.nodes.iter().position(|node| node.proc == Some(proc)) else { return Ok(()) };
+        let verdict = match notice {
+            ConnectionNotice::Created { token: asked, id } => {
+                let token = self.token();
+                let command = if self.nodes[at].table.created(asked, id) {
+                    let expect = self.nodes[at].table.connect(id);
+                    ConnectionCommand::Connect { token, id, target: None, expect }
+                } else {
+                    let address = self.nodes[at].host.socket(PORT).into();
+                    ConnectionCommand::Listen { token, id, address }
+                };
+                self.tell(proc, command);
+                Ok(())
+            }
+            // The caller's fault: nothing has changed. Random callers are often at fault.
+            ConnectionNotice::Rejected { token, error } => self.rejected(at, token, &error),
+            ConnectionNotice::Event(event) => self.event(at, proc, &event),
+        };
+        verdict.map_err(|(oracle, what)| self.world.failure(proc, FailureKind::Safety, oracle, what))
+    }
+
+    fn rejected(&mut self, at: usize, token: Token, error: &ConnectionError) -> table::Verdict {
+        self.nodes[at].table.rejected(token);
+        self.ledger.refused(token, error)
+    }
+
+    fn event(&mut self, at: usize, proc: ProcId, event: &ConnectionEvent) -> table::Verdict {
+        self.blame(event)?;
+        let node = &mut self.nodes[at];
+        node.table.event(event)?;
+        match event {
+            ConnectionEvent::Connected { id, kind, peer }
+            | ConnectionEvent::Accepted { id, kind, peer, .. } => {
+                self.made += 1;
+                if Kinds::is_session(*kind) && !node.table.is_discarded(*id) {
+                    self.ledger.begin(proc, *id, *kind, node.instance, peer);
                 }
+            }
+            ConnectionEvent::Interrupted { id, reason } if self.calm || self.world.ctx.calm => {
+                return Err(("pair", format!("{id} has lost its link in peace: {reason}")));
+            }
+            ConnectionEvent::Undelivered { id, .. } if self.calm => {
+                return Err(("report", format!("{id} was closed in peace, and has lost messages")));
+            }
+            _ => {}
+        }
+        self.ledger.event(proc, event)?;
+        if let ConnectionEvent::Received { id, .. } = event {
+            self.received += 1;
+            if self.ledger.at(proc, *id).is_some() {
+                self.came(at, proc, *id);
             }
         }
         Ok(())
     }
 
-    /// In peace, nothing waits or is under way: no queue, no buffer, no link but those that are up.
-    fn rests(&mut self) -> Result<(), Failure> {
-        let limit = self.world.ctx.now + BOUND;
-        loop {
-            let left = self.nodes.iter().find_map(|node| {
-                let proc = node.proc?;
-                let (unfinished, [links, listeners, ..]) =
-                    (self.world.unfinished(proc), self.world.census(proc));
-                let up = node.table.up().count();
-                let what =
-                    || format!("{up} are up; it has {links} links, {listeners} listeners, {unfinished:?}");
-                let rests = unfinished.is_empty() && (links, listeners) == (up, 1);
-                (!rests).then(|| (proc, what()))
-            });
-            match left {
-                None => return Ok(()),
-                Some((proc, what)) if self.world.ctx.now >= limit => {
-                    return Err(self.world.failure(proc, FailureKind::Liveness, "unfinished", what));
-                }
-                Some(_) => self.run(self.world.ctx.now + SECOND / 2)?,
-            }
-        }
-    }
-
-    fn destroy(&mut self) -> Result<(), Failure> {
-        let procs: Vec<ProcId> = self.nodes.iter().filter_map(|node| node.proc).collect();
-        for proc in &procs {
-            self.tell(*proc, ConnectionCommand::Destroy);
-        }
-        self.run(self.world.ctx.now + 10 * SECOND)?;
-        for proc in procs {
-            let (links, listeners) = self.world.net.held_by(proc);
-            let (census, deadline) = (self.world.census(proc), self.world.deadline(proc));
-            if links + listeners + census.iter().sum::<usize>() > 0 || deadline.is_some() {
-                let what = format!(
-                    "destroyed, it holds {links} links, {listeners} listeners; its own count is {census:?}, its deadline {deadline:?}"
-                );
-                return Err(self.world.failure(proc, FailureKind::Safety, "leak", what));
-            }
+    /// Whoever sends what cannot be understood has been given other bits by the network.
+    fn blame(&self, event: &ConnectionEvent) -> table::Verdict {
+        let (ConnectionEvent::Interrupted { reason, .. }
+        | ConnectionEvent::Disconnected { reason, .. }
+        | ConnectionEvent::TurnedAway { reason, .. }) = event
+        else {
+            return Ok(());
+        };
+        if matches!(reason, DisconnectReason::Malformed(_)) && self.world.ctx.counts.of(Fault::BitFlip) == 0 {
+            return Err(("blame", format!("no bit was flipped, and yet {reason}")));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::cluster::{self, Report, Setup};
 use crate::failure::{self, Failure};
+use crate::fault::Swarm;
 use crate::mesh::Mesh;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -23,10 +24,7 @@ pub struct Outcome {
 pub fn run_one(seed: u64, trace: bool) -> Outcome {
     // One seed in four is about connections alone.
     if seed % 4 == 3 {
-        let mut mesh = Mesh::draw(seed, trace);
-        let result = failure::guard(|| mesh.live());
-        let (report, trace) = mesh.report();
-        return Outcome { seed, result, report, trace };
+        return live(seed, Mesh::draw(seed, None, trace));
     }
     let (result, report, trace) = cluster::run_seed(seed, trace);
     Outcome { seed, result, report, trace }
@@ -40,7 +38,15 @@ pub fn run_setup(seed: u64, setup: Setup) -> Outcome {
 
 /// Runs one seed of connections alone.
 pub fn run_connections(seed: u64) -> Outcome {
-    let mut mesh = Mesh::draw(seed, false);
+    live(seed, Mesh::draw(seed, None, false))
+}
+
+/// Runs one seed of connections alone, with these faults and no others.
+pub fn run_connections_under(seed: u64, swarm: Swarm) -> Outcome {
+    live(seed, Mesh::draw(seed, Some(swarm), false))
+}
+
+fn live(seed: u64, mut mesh: Mesh) -> Outcome {
     let result = failure::guard(|| mesh.live());
     let (report, trace) = mesh.report();
     Outcome { seed, result, report, trace }
@@ -68,6 +74,7 @@ impl Summary {
         total.files += report.files;
         total.connections += report.connections;
         total.packs += report.packs;
+        total.sessions.merge(&report.sessions);
         total.simulated += report.simulated;
         total.events += report.events;
         total.endings.iter_mut().zip(report.endings).for_each(|(mine, theirs)| *mine += theirs);

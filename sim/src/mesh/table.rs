@@ -1,19 +1,24 @@
 //! What one application knows of its connections, and what each may tell next.
 
+use crate::mesh::Kinds;
 use crate::script::content;
 use std::collections::{BTreeMap, BTreeSet};
-use xxnet_core::connection::{ConnectionEvent, KindId, PeerInfo};
+use xxnet_core::connection::{ConnectionEvent, KindId, LinkRule, PeerInfo};
 use xxnet_core::pack::DataPack;
 use xxnet_core::{ConnectionId, InstanceId, Token};
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Row {
-    kind: Option<KindId>,
+    pub(super) kind: Option<KindId>,
     accepted: bool,
     /// The other end, while it is up.
     pub(super) peer: Option<PeerInfo>,
     pub(super) expect: Option<InstanceId>,
+    /// We have asked for it to be connected.
+    asked: bool,
+    /// We have closed it, and were not told yet that it is over.
+    closing: bool,
     /// Messages given to it since it came up.
     sent: u64,
     /// The number that the next message must have.
@@ -24,7 +29,8 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: BTreeMap<ConnectionId, Row>,
-    creating: BTreeMap<Token, usize>,
+    /// Who must answer, by the command that creates a connection.
+    creating: BTreeMap<Token, Option<InstanceId>>,
     /// The one that listens.
     listener: Option<ConnectionId>,
     ended: BTreeSet<ConnectionId>,
@@ -32,11 +38,26 @@ pub(super) struct Table {
     discarded: BTreeSet<ConnectionId>,
 }
 
-type Verdict = Result<(), (&'static str, String)>;
+/// What an oracle has to say: its name, and what it saw.
+pub(super) type Verdict = Result<(), (&'static str, String)>;
 
 impl Row {
     fn new(accepted: bool) -> Self {
-        Self { kind: None, accepted, peer: None, expect: None, sent: 0, next: 0 }
+        Self {
+            kind: None,
+            accepted,
+            peer: None,
+            expect: None,
+            asked: false,
+            closing: false,
+            sent: 0,
+            next: 0,
+        }
+    }
+
+    /// Whether it is up, of this kind, with this instance.
+    fn is(&self, kind: KindId, instance: InstanceId) -> bool {
+        self.kind == Some(kind) && self.peer.as_ref().is_some_and(|peer| peer.instance == instance)
     }
 }
 
@@ -53,22 +74,45 @@ impl Table {
         self.rows.iter().filter(|(_, row)| row.peer.is_some()).map(|(id, row)| (*id, row))
     }
 
-    pub(super) fn creating(&mut self, token: Token, other: usize) {
-        self.creating.insert(token, other);
+    pub(super) fn creating(&mut self, token: Token, expect: Option<InstanceId>) {
+        self.creating.insert(token, expect);
     }
 
     pub(super) fn rejected(&mut self, token: Token) {
         self.creating.remove(&token);
     }
 
-    /// Whom a new connection is for; `None`: nobody asked for it as a dial.
-    pub(super) fn created(&mut self, token: Token, id: ConnectionId) -> Option<usize> {
-        let Some(other) = self.creating.remove(&token) else {
+    /// Whether a new connection is a dial; else it is the one that listens.
+    pub(super) fn created(&mut self, token: Token, id: ConnectionId) -> bool {
+        let Some(expect) = self.creating.remove(&token) else {
             self.listener = Some(id);
-            return None;
+            return false;
         };
-        self.rows.insert(id, Row::new(false));
-        Some(other)
+        self.rows.insert(id, Row { expect, ..Row::new(false) });
+        true
+    }
+
+    /// We close it: a session's connection, which is up until its last words are said, may have a successor already.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.closing |= row.asked || row.peer.is_some();
+        }
+    }
+
+    /// We connect it; says who must answer.
+    pub(super) fn connect(&mut self, id: ConnectionId) -> Option<InstanceId> {
+        let row = self.rows.get_mut(&id)?;
+        row.asked = true;
+        row.expect
+    }
+
+    /// Whether a peer dialled it, and it is a session.
+    pub(super) fn accepted_session(&self, id: ConnectionId) -> bool {
+        self.rows.get(&id).is_some_and(|row| row.accepted && row.kind.is_some_and(Kinds::is_session))
+    }
+
+    pub(super) fn is_discarded(&self, id: ConnectionId) -> bool {
+        self.discarded.contains(&id)
     }
 
     /// Forgets a connection, if it is known.
@@ -77,13 +121,10 @@ impl Table {
         self.rows.remove(&id).is_some()
     }
 
-    /// Whether a dialled connection of this kind to this instance is up.
+    /// Whether a connection of this kind to this instance is up: one that we dialled, or either of a pair.
     pub(super) fn reaches(&self, kind: KindId, instance: InstanceId) -> bool {
-        self.up().any(|(_, row)| {
-            !row.accepted
-                && row.kind == Some(kind)
-                && row.peer.as_ref().is_some_and(|p| p.instance == instance)
-        })
+        let pair = Kinds::rule(kind) == LinkRule::OnePerPair;
+        self.rows.values().any(|row| row.is(kind, instance) && (pair || !row.accepted))
     }
 
     /// The next message on a connection that is up: who sends it, its number, and something behind.
@@ -98,68 +139,93 @@ impl Table {
     }
 
     /// What a connection tells.
-    pub(super) fn event(&mut self, event: ConnectionEvent, one: KindId) -> Verdict {
+    pub(super) fn event(&mut self, event: &ConnectionEvent) -> Verdict {
         match event {
-            ConnectionEvent::Connected { id, kind, peer } => {
-                if self.discarded.contains(&id) {
-                    return Ok(());
-                }
-                let Some(row) = self.rows.get_mut(&id) else {
-                    return Err(("events", format!("{id} comes up, and was never created")));
-                };
-                if row.peer.is_some() {
-                    return Err(("events", format!("{id} comes up twice")));
-                }
-                (row.kind, row.peer, row.sent, row.next) = (Some(kind), Some(*peer), 0, 0);
-                Ok(())
-            }
-            ConnectionEvent::Accepted { id, kind, peer, .. } => self.accepted(id, kind, *peer, one),
-            ConnectionEvent::Received { id, pack } => self.received(id, &pack),
+            ConnectionEvent::Connected { id, kind, peer } => self.connected(*id, *kind, peer),
+            ConnectionEvent::Accepted { id, kind, peer, .. } => self.accepted(*id, *kind, peer),
+            ConnectionEvent::Received { id, pack } => self.received(*id, pack),
             ConnectionEvent::Disconnected { id, .. } => {
-                if self.discarded.contains(&id) || self.listener == Some(id) {
+                if self.discarded.contains(id) || self.listener == Some(*id) {
                     return Ok(());
                 }
-                let Some(row) = self.rows.get_mut(&id) else {
+                let Some(row) = self.rows.get_mut(id) else {
                     return Err(("events", format!("{id} ends, and was not there")));
                 };
-                row.peer = None;
+                (row.peer, row.asked, row.closing) = (None, false, false);
                 if row.accepted {
-                    self.rows.remove(&id);
-                    self.ended.insert(id);
+                    self.rows.remove(id);
+                    self.ended.insert(*id);
                 }
                 Ok(())
+            }
+            ConnectionEvent::Interrupted { id, .. }
+            | ConnectionEvent::Resumed { id }
+            | ConnectionEvent::Acknowledged { id, .. }
+            | ConnectionEvent::Undelivered { id, .. } => {
+                let session = |row: &Row| row.peer.is_some() && row.kind.is_some_and(Kinds::is_session);
+                if self.discarded.contains(id) || self.rows.get(id).is_some_and(session) {
+                    return Ok(());
+                }
+                Err(("events", format!("{id} tells of a session, and has none")))
             }
             ConnectionEvent::Listening { .. }
             | ConnectionEvent::ListenFailed { .. }
             | ConnectionEvent::Pong { .. }
-            | ConnectionEvent::Interrupted { .. }
-            | ConnectionEvent::Resumed { .. }
-            | ConnectionEvent::Acknowledged { .. }
-            | ConnectionEvent::Undelivered { .. }
             | ConnectionEvent::Writable { .. }
             | ConnectionEvent::TurnedAway { .. }
             | ConnectionEvent::AcceptFailing { .. } => Ok(()),
         }
     }
 
-    fn accepted(&mut self, id: ConnectionId, kind: KindId, peer: PeerInfo, one: KindId) -> Verdict {
+    fn connected(&mut self, id: ConnectionId, kind: KindId, peer: &PeerInfo) -> Verdict {
+        if self.discarded.contains(&id) {
+            return Ok(());
+        }
+        self.alone(id, kind, peer, false)?;
+        let Some(row) = self.rows.get_mut(&id) else {
+            return Err(("events", format!("{id} comes up, and was never created")));
+        };
+        if row.peer.is_some() {
+            return Err(("events", format!("{id} comes up twice")));
+        }
+        (row.kind, row.peer, row.sent, row.next) = (Some(kind), Some(peer.clone()), 0, 0);
+        Ok(())
+    }
+
+    fn accepted(&mut self, id: ConnectionId, kind: KindId, peer: &PeerInfo) -> Verdict {
         if self.rows.contains_key(&id) || self.ended.contains(&id) {
             return Err(("events", format!("{id} is accepted under an id that was used before")));
         }
-        let twin = self.rows.iter().find(|(_, row)| {
-            row.accepted
-                && row.kind == Some(one)
-                && row.peer.as_ref().is_some_and(|p| p.instance == peer.instance)
-        });
-        if let Some((twin, _)) = twin.filter(|_| kind == one) {
-            return Err(("one", format!("{id} is accepted while {twin} of the same dialler is up")));
-        }
-        let mut row = Row::new(true);
-        (row.kind, row.peer) = (Some(kind), Some(peer));
+        self.alone(id, kind, peer, true)?;
+        let row = Row { kind: Some(kind), peer: Some(peer.clone()), ..Row::new(true) };
         self.rows.insert(id, row);
         Ok(())
     }
 
+    /// No other connection is up where the kind allows one.
+    fn alone(&self, id: ConnectionId, kind: KindId, peer: &PeerInfo, accepted: bool) -> Verdict {
+        let twin = |oracle: &'static str, counts: &dyn Fn(&Row) -> bool| {
+            let leaves = |row: &Row| row.closing && Kinds::is_session(kind);
+            let same = |row: &Row| row.is(kind, peer.instance) && !leaves(row) && counts(row);
+            match self.rows.iter().find(|(_, row)| same(row)) {
+                Some((twin, _)) => {
+                    Err((oracle, format!("{id} is up while {twin} of the same kind and peer is")))
+                }
+                None => Ok(()),
+            }
+        };
+        match Kinds::rule(kind) {
+            LinkRule::Many => Ok(()),
+            // A plain dialler may have several for a moment: it is for the acceptor to judge.
+            LinkRule::OnePerDialler if accepted || Kinds::is_session(kind) => {
+                twin("one", &|row| row.accepted == accepted)
+            }
+            LinkRule::OnePerDialler => Ok(()),
+            LinkRule::OnePerPair => twin("pair", &|_| true),
+        }
+    }
+
+    /// On a plain kind, what was sent on this link, from the first, in order, each once.
     fn received(&mut self, id: ConnectionId, pack: &DataPack) -> Verdict {
         if self.discarded.contains(&id) {
             return Ok(());
@@ -170,6 +236,9 @@ impl Table {
         let Some(peer) = &row.peer else {
             return Err(("events", format!("{id} receives, and is not up")));
         };
+        if row.kind.is_some_and(Kinds::is_session) {
+            return Ok(());
+        }
         let number = |at: usize| {
             let bytes = pack.head.get(at..at + 8).and_then(|bytes| bytes.first_chunk());
             bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))

@@ -1,8 +1,8 @@
 //! One direction of a stream: bytes in order, with delay, window and pieces, and its planned break.
 
-use super::{EndState, Holder, Net, NetItem, StreamId};
+use super::{EndState, Holder, Net, NetItem, Stream, StreamId};
 use crate::clock::{MILLI, Micros, SECOND};
-use crate::context::{Context, Item, ProcId};
+use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -101,6 +101,7 @@ impl Direction {
         self.break_at = None;
         self.flip_at = None;
         self.extra_delay = 0;
+        self.window = WIDE;
     }
 
     pub(super) fn go_dark(&mut self) {
@@ -136,15 +137,8 @@ impl Direction {
 }
 
 fn draw_break(ctx: &mut Context) -> Option<(u64, Break)> {
-    let kinds = [
-        (Fault::ResetBoth, Break::Both),
-        (Fault::ResetSender, Break::Sender),
-        (Fault::ResetReceiver, Break::Receiver),
-        (Fault::HalfOpen, Break::Dark),
-        (Fault::OneWay, Break::DarkOneWay),
-    ];
-    // Only the first kind that wants to; it is counted when it happens.
-    let (_, kind) = kinds.into_iter().find(|(fault, _)| ctx.draws(*fault, 70))?;
+    // It is counted when it happens.
+    let kind = Break::draw(ctx, 70)?;
     Some((ctx.choices.scaled(1, 1 << 20) - 1, kind))
 }
 
@@ -153,6 +147,11 @@ impl Break {
 
     fn of(fault: Fault) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.fault() == fault)
+    }
+
+    /// The first kind that wants to, each with this chance.
+    fn draw(ctx: &mut Context, per_mille: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| ctx.draws(kind.fault(), per_mille))
     }
 
     fn fault(self) -> Fault {
@@ -299,6 +298,26 @@ impl Net {
         }
         self.hand_over(ctx, id, 1 - i);
         self.start_flow(ctx, id, i);
+    }
+
+    /// One of the streams between machines breaks now, with all that is on its way, if the run has such faults. Answers the
+    /// hosts of its ends.
+    pub(crate) fn snap(&mut self, ctx: &mut Context, per_mille: u64) -> Option<[HostId; 2]> {
+        let kind = Break::draw(ctx, per_mille)?;
+        let open = |stream: &Stream| {
+            stream.ends.iter().all(|end| matches!(end.holder, Holder::Machine(..)))
+                && !stream.ways.iter().any(Direction::is_dark)
+        };
+        let open = self.streams.iter().filter(|(_, stream)| open(stream));
+        let open: Vec<_> =
+            open.map(|(id, stream)| (*id, [stream.ends[0].host, stream.ends[1].host])).collect();
+        if open.is_empty() {
+            return None;
+        }
+        let (id, hosts) = *ctx.choices.pick(&open);
+        let sender = ctx.choices.below(2) as usize;
+        self.break_stream(ctx, id, sender, kind);
+        Some(hosts)
     }
 
     fn break_stream(&mut self, ctx: &mut Context, id: StreamId, sender: usize, kind: Break) {
