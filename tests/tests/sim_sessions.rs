@@ -103,7 +103,7 @@ fn n14_a_close_in_peace_loses_nothing_and_is_over_in_time() {
 fn n14_what_is_closed_is_delivered_or_reported() {
     let kinds = [Fault::SlowApplication, Fault::SlowLink, Fault::ResetBoth];
     let (sessions, _) = under(600..630, &kinds);
-    assert!(sessions.undelivered > 100, "{sessions:?}");
+    assert!(sessions.undelivered > 0, "{sessions:?}");
 }
 
 /// All faults together.
