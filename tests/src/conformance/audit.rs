@@ -57,6 +57,21 @@ impl Audit {
         }
     }
 
+    /// Whether a request is about a link that is there, or about none.
+    pub(super) fn has_link_of(&self, action: &NetAction) -> bool {
+        match action {
+            NetAction::Send { link, .. }
+            | NetAction::Recv { link, .. }
+            | NetAction::Shutdown { link }
+            | NetAction::Close { link } => self.links.contains_key(link),
+            NetAction::Resolve { .. }
+            | NetAction::Listen { .. }
+            | NetAction::Accept { .. }
+            | NetAction::Unlisten { .. }
+            | NetAction::Dial { .. } => true,
+        }
+    }
+
     /// The machine asks something of the network. (That it asks nothing it must not is the machine's own matter.)
     pub(super) fn asked(&mut self, action: &NetAction) {
         match action {

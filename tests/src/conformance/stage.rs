@@ -272,10 +272,14 @@ impl<'a> Stage<'a> {
         got.freeze()
     }
 
-    /// Closes both ends of a link, one after the other.
+    /// Closes a link, unless the other end was quicker to end it.
     pub(super) fn close(&mut self, node: Node, link: LinkId) {
         self.ask(node, [NetAction::Close { link }]);
-        self.net(node, "the end of a link", |event| *event == NetEvent::Closed { link });
+        self.net(
+            node,
+            "the end of a link",
+            |event| matches!(event, NetEvent::Closed { link: told } | NetEvent::Broken { link: told, .. } if *told == link),
+        );
     }
 
     // ---- relays ----
