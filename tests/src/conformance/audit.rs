@@ -12,7 +12,7 @@ const MISSED: Duration = Duration::from_secs(8);
 
 /// Knows what was asked and what was answered.
 #[derive(Debug, Default)]
-pub struct Audit {
+pub(super) struct Audit {
     links: BTreeMap<LinkId, Link>,
     listeners: BTreeMap<ListenerId, Listener>,
     queries: BTreeMap<QueryId, u16>,

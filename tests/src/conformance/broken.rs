@@ -239,6 +239,15 @@ impl<R: Runtime> Runtime for Broken<R> {
         self.runtime.stop(node);
     }
 
+    fn now(&self) -> Duration {
+        self.runtime.now()
+    }
+
+    /// What is broken is not waited for at length.
+    fn patience(&self) -> Duration {
+        self.runtime.patience() / 20
+    }
+
     fn ip(&self) -> IpAddr {
         self.runtime.ip()
     }

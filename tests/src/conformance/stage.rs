@@ -9,8 +9,8 @@ use std::time::Duration;
 use xxnet_core::net::{NetAction, NetError, NetEvent};
 use xxnet_core::{ClusterKey, Config, InstanceId, LinkId, ListenerId};
 
-/// Longer than anything here takes; only a failure waits so long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// For deadlines and drains that are never reached.
+pub(super) const LONG: Duration = Duration::from_secs(20);
 /// How long something that must not come is waited for.
 pub(super) const MOMENT: Duration = Duration::from_millis(100);
 
@@ -100,19 +100,15 @@ impl<'a> Stage<'a> {
     }
 
     /// The first notice that is wanted, of those that wait and those that come; the others go on waiting.
-    pub(super) fn wait(
-        &mut self,
-        node: Node,
-        what: &str,
-        mut wanted: impl FnMut(&Notice) -> bool,
-    ) -> Notice {
+    pub(super) fn wait(&mut self, node: Node, what: &str, mut wanted: impl FnMut(&Notice) -> bool) -> Notice {
         if let Some(at) = self.nodes[node].waiting.iter().position(&mut wanted)
             && let Some(notice) = self.nodes[node].waiting.remove(at)
         {
             return notice;
         }
+        let end = self.runtime.now() + self.runtime.patience();
         loop {
-            let Some(notice) = self.next(node, PATIENCE) else {
+            let Some(notice) = self.next(node, end.saturating_sub(self.runtime.now())) else {
                 let mut told = format!("{:?}", self.nodes[node].waiting);
                 told.truncate(2000);
                 panic!("node {node}: {what} did not come, only {told}")
@@ -128,8 +124,8 @@ impl<'a> Stage<'a> {
     pub(super) fn quiet(&mut self, node: Node, time: Duration, mut unwanted: impl FnMut(&Notice) -> bool) {
         let mut check = |notice: &Notice| assert!(!unwanted(notice), "node {node}: unexpected {notice:?}");
         self.nodes[node].waiting.iter().for_each(&mut check);
-        // Whatever else comes makes the wait longer, and little comes.
-        while let Some(notice) = self.next(node, time) {
+        let end = self.runtime.now() + time;
+        while let Some(notice) = self.next(node, end.saturating_sub(self.runtime.now())) {
             check(&notice);
             self.nodes[node].waiting.push_back(notice);
         }
@@ -146,9 +142,9 @@ impl<'a> Stage<'a> {
     /// Waits until a node's report is as it should be.
     pub(super) fn until(&mut self, node: Node, what: &str, holds: impl Fn(&Report) -> bool) -> Report {
         let mut report = self.report(node);
-        let begin = report.now;
+        let end = self.runtime.now() + self.runtime.patience();
         while !holds(&report) {
-            assert!(report.now.since(begin) < PATIENCE, "node {node}: {what} does not come true: {report:?}");
+            assert!(self.runtime.now() < end, "node {node}: {what} does not come true: {report:?}");
             self.quiet(node, Duration::from_millis(10), |_| false);
             report = self.report(node);
         }
@@ -194,9 +190,7 @@ impl<'a> Stage<'a> {
     pub(super) fn listen(&mut self, node: Node, address: SocketAddr) -> Result<Place, NetError> {
         let listener = ListenerId(self.id());
         self.ask(node, [NetAction::Listen { listener, address }]);
-        let is_answer = |event: &NetEvent| {
-            matches!(event, NetEvent::Listening { listener: told, .. } | NetEvent::ListenFailed { listener: told, .. } if *told == listener)
-        };
+        let is_answer = |event: &NetEvent| matches!(event, NetEvent::Listening { listener: told, .. } | NetEvent::ListenFailed { listener: told, .. } if *told == listener);
         match self.net(node, "the end of a listen", is_answer) {
             NetEvent::Listening { address, .. } => Ok(Place { listener, address }),
             NetEvent::ListenFailed { error, .. } => Err(error),
@@ -212,9 +206,7 @@ impl<'a> Stage<'a> {
     pub(super) fn dial(&mut self, node: Node, address: SocketAddr) -> Result<(LinkId, SocketAddr), NetError> {
         let link = LinkId(self.id());
         self.ask(node, [NetAction::Dial { link, address }]);
-        let is_end = |event: &NetEvent| {
-            matches!(event, NetEvent::Dialed { link: told, .. } | NetEvent::DialFailed { link: told, .. } if *told == link)
-        };
+        let is_end = |event: &NetEvent| matches!(event, NetEvent::Dialed { link: told, .. } | NetEvent::DialFailed { link: told, .. } if *told == link);
         match self.net(node, "the end of a dial", is_end) {
             NetEvent::Dialed { local, .. } => Ok((link, local)),
             NetEvent::DialFailed { error, .. } => Err(error),

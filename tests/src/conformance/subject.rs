@@ -98,7 +98,7 @@ pub struct Report {
 #[derive(Debug)]
 enum Inner {
     Raw(Raw),
-    Connections(Connections, Actions<ConnectionNotice>),
+    Connections(Box<Connections>, Actions<ConnectionNotice>),
     Messenger(Box<Messenger>, Actions<MessengerNotice>),
     Relay(Relay),
 }
@@ -117,7 +117,9 @@ impl Subject {
     pub fn new(kind: Kind) -> Self {
         let inner = match kind {
             Kind::Raw => Inner::Raw(Raw::default()),
-            Kind::Connections(config) => Inner::Connections(Connections::new(&config), Actions::new()),
+            Kind::Connections(config) => {
+                Inner::Connections(Box::new(Connections::new(&config)), Actions::new())
+            }
             Kind::Messenger(config) => Inner::Messenger(Box::new(Messenger::new(*config)), Actions::new()),
             Kind::Relay => Inner::Relay(Relay::default()),
         };
@@ -165,7 +167,7 @@ impl Subject {
                     Command::Connections(command) => Some(command),
                     _ => None,
                 };
-                pass(machine, sink, now, event, command, Notice::Connections, out);
+                pass(&mut **machine, sink, now, event, command, Notice::Connections, out);
             }
             (Inner::Messenger(machine, sink), event) => {
                 let command = |command| match command {

@@ -1,6 +1,6 @@
 //! Time, and what else is not of the network.
 
-use crate::conformance::stage::{MOMENT, PATIENCE};
+use crate::conformance::stage::{LONG, MOMENT};
 use crate::conformance::{Command, Node, Notice, Request, Stage};
 use std::time::Duration;
 use xxnet_core::disk::{DiskAction, DiskRequest};
@@ -47,13 +47,13 @@ pub(crate) fn a_deadline_is_kept_and_not_before_its_time(stage: &mut Stage<'_>) 
 pub(crate) fn a_deadline_can_move_and_go(stage: &mut Stage<'_>) {
     let node = stage.raw();
     // Forward, although the loop sleeps already.
-    wake(stage, node, Some(PATIENCE * 10));
+    wake(stage, node, Some(LONG * 10));
     stage.quiet(node, MOMENT / 5, is_woke);
     wake(stage, node, Some(Duration::from_millis(20)));
     woken(stage, node);
     // Back, and away.
     wake(stage, node, Some(MOMENT));
-    wake(stage, node, Some(PATIENCE));
+    wake(stage, node, Some(LONG));
     stage.quiet(node, MOMENT * 2, is_woke);
     wake(stage, node, Some(MOMENT));
     wake(stage, node, None);
@@ -75,7 +75,7 @@ pub(crate) fn a_deadline_is_kept_on_a_busy_link(stage: &mut Stage<'_>) {
 
 pub(crate) fn an_idle_node_is_left_alone(stage: &mut Stage<'_>) {
     let pair = stage.pair();
-    wake(stage, pair.from, Some(PATIENCE * 10));
+    wake(stage, pair.from, Some(LONG * 10));
     let before = [pair.from, pair.to].map(|node| stage.report(node).calls);
     stage.quiet(pair.from, MOMENT * 3, |_| true);
     let after = [pair.from, pair.to].map(|node| stage.report(node).calls);
