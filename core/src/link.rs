@@ -288,6 +288,11 @@ impl Link {
         if let State::WelcomeSent(state) = &self.state { Some(state) } else { None }
     }
 
+    /// As [`pending`](Self::pending), to change.
+    pub(crate) fn pending_mut(&mut self) -> Option<&mut WelcomeSent> {
+        if let State::WelcomeSent(state) = &mut self.state { Some(state) } else { None }
+    }
+
     /// Queues a pack; it leaves at once if nothing is under way. False, and nothing is queued, if the outbox is full.
     pub(crate) fn send<N>(&mut self, pack: DataPack, io: &mut Io<'_, N>) -> bool {
         let fits = self.outbox.push(&pack, io.limits);

@@ -81,6 +81,8 @@ pub struct Messenger {
     timers: Timers<PeerId>,
     /// A listener of ours has just turned away a dial of ours.
     met_myself: bool,
+    /// The application has room for messages of new peers.
+    admits: bool,
     stage: Stage,
 }
 
@@ -107,6 +109,7 @@ impl Messenger {
             local_sent: 0,
             timers: Timers::new(),
             met_myself: false,
+            admits: true,
             stage: Stage::Running,
             config,
         }
@@ -128,6 +131,8 @@ impl Messenger {
             MessengerCommand::Open { token, to } => _ = self.routes.insert(token, to),
             MessengerCommand::Forget { token } => _ = self.routes.remove(&token),
             MessengerCommand::Send { token, packs } => self.send(now, token, packs, out),
+            MessengerCommand::Admit { admits } => self.admits = admits,
+            MessengerCommand::Mark { token } => out.notify(MessengerNotice::Marked { token }),
             MessengerCommand::Taken { on: LOCAL, sequence } => {
                 self.local.settle(sequence, |token, count, bytes| {
                     out.notify(MessengerNotice::Settled { token, count, bytes });
@@ -284,6 +289,7 @@ impl Messenger {
             }
             ConnectionEvent::Disconnected { id, reason, .. } => self.disconnected(now, id, reason, out),
             ConnectionEvent::Interrupted { id, reason } => {
+                self.peers.of(id).into_iter().for_each(|peer| self.peers.yield_claims(peer));
                 out.notify(MessengerNotice::Interrupted { on: id, reason });
             }
             ConnectionEvent::Resumed { id } => out.notify(MessengerNotice::Resumed { on: id }),
@@ -294,14 +300,18 @@ impl Messenger {
             ConnectionEvent::AcceptFailing { error, .. } => {
                 out.notify(MessengerNotice::AcceptFailing { error });
             }
-            // How much may be sent is counted in `Settled`, and nobody is pinged.
-            ConnectionEvent::Writable { .. } | ConnectionEvent::Pong { .. } => {}
+            // It lives: who else says that it listens there is wrong.
+            ConnectionEvent::Pong { id, .. } => {
+                self.peers.of(id).into_iter().for_each(|peer| self.peers.deny_claims(peer));
+            }
+            // How much may be sent is counted in `Settled`.
+            ConnectionEvent::Writable { .. } => {}
         }
     }
 
     /// A peer has dialled us: it is the one at its listening address, if somebody waits for that.
     fn accepted(&mut self, now: Instant, id: ConnectionId, info: Box<PeerInfo>, out: &mut Out) {
-        if self.stage != Stage::Running || self.peers.len() >= self.config.limits.max_members {
+        if self.stage != Stage::Running {
             _ = self.manager.close(now, id, out);
             return;
         }
@@ -312,8 +322,12 @@ impl Messenger {
             .filter(|peer| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here));
         let peer = match waiting {
             Some(peer) => peer,
-            // If another instance was known there, the newest is now.
-            None => self.peers.add(address, Backoff::new(self.config.limits.backoff)),
+            None => {
+                // Where somebody else listens who is connected, too, it goes by its socket, at least for now.
+                let taken = self.peers.at(&address).is_some_and(|holder| self.is_linked(holder));
+                let address = if taken { Address::Socket(info.socket) } else { address };
+                self.peers.add(address, Backoff::new(self.config.limits.backoff))
+            }
         };
         self.peers.connects(peer, id);
         self.session_up(now, peer, id, info, out);
@@ -346,15 +360,33 @@ impl Messenger {
                 self.timers.clear(&same);
                 self.release(now, same, out);
             }
-            self.peers.alias(peer, address);
+            self.claim(now, peer, address, out);
         }
+        let is_its = |address: &Address| self.peers.at(address) == Some(peer);
         let at = self.peers.get(peer).map(|row| row.address.clone());
-        let at = info.address.clone().or(at).unwrap_or(Address::Socket(info.socket));
+        let at = info.address.clone().filter(is_its).or(at).unwrap_or(Address::Socket(info.socket));
         out.notify(MessengerNotice::Connected { on: id, at, peer: info });
         self.send_all(now, peer, waiting, out);
         if let Stage::Closing(end) = self.stage {
             self.close_peer(now, peer, end.since(now), out);
         }
+    }
+
+    /// A peer says that it listens there. If another one does, too, that one is asked whether it still lives: the address is the
+    /// newcomer's only if it does not (two behind one address translation, or one that was started again).
+    fn claim(&mut self, now: Instant, peer: PeerId, address: Address, out: &mut Out) {
+        let holder = self.peers.at(&address).filter(|holder| *holder != peer && self.is_linked(*holder));
+        let session = holder.and_then(|holder| self.peers.get(holder)).and_then(|row| row.session);
+        match session.map(|session| self.manager.ping(now, session, out)) {
+            Some(Ok(())) => self.peers.claim(peer, address),
+            Some(Err(_)) | None => self.peers.alias(peer, address),
+        }
+    }
+
+    /// Whether a peer has a session that has a link.
+    fn is_linked(&self, peer: PeerId) -> bool {
+        let session = self.peers.get(peer).and_then(|row| row.session);
+        session.is_some_and(|session| self.manager.is_linked(session))
     }
 
     fn disconnected(&mut self, now: Instant, id: ConnectionId, reason: DisconnectReason, out: &mut Out) {
@@ -382,6 +414,7 @@ impl Messenger {
             if forget {
                 self.peers.disconnects(id);
             }
+            self.peers.yield_claims(peer);
         } else if row.session.is_none() {
             self.connect_failed(now, peer, &reason, out);
         }
@@ -567,6 +600,7 @@ impl Machine for Messenger {
         while let Some(event) = self.manager.next_event() {
             self.connection(now, event, out);
         }
+        self.manager.admit(self.admits && self.peers.len() < self.config.limits.max_members);
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -48,6 +48,17 @@ pub enum MessengerCommand {
         /// [`DICT`](crate::pack::PackType::DICT) or [`RAW`](crate::pack::PackType::RAW).
         packs: Vec<DataPack>,
     },
+    /// Whether there is room for messages of new peers; there is at first. While there is not, who would begin a session is
+    /// refused, and tries again; sessions that are there go on.
+    Admit {
+        /// Whether there is.
+        admits: bool,
+    },
+    /// Tell when everything before this was handled → [`MessengerNotice::Marked`]: what is rejected after that was sent after it.
+    Mark {
+        /// Named in the answer.
+        token: Token,
+    },
     /// The application has taken all messages of a connection up to this one.
     Taken {
         /// Which connection, as `Received` said.
@@ -95,6 +106,11 @@ pub enum MessengerNotice {
         error: MessengerError,
         /// The message that was not queued, if it was one.
         pack: Option<DataPack>,
+    },
+    /// All commands before a `Mark` were handled.
+    Marked {
+        /// The command's.
+        token: Token,
     },
     /// A message has come. It is acknowledged once the application says that it has taken it.
     Received {

@@ -78,6 +78,9 @@ pub struct NetOptions {
     pub name: String,
     /// Bytes that wait for one peer to take them, at most (32 MiB).
     pub queue: usize,
+    /// Bytes that wait to be received, of all peers together (256 MiB): while there are more, no new peer may begin, and tries
+    /// again. Each that is connected may always send its `session_window` ahead.
+    pub inbox: usize,
     /// Everything else.
     pub limits: Limits,
 }
@@ -86,7 +89,7 @@ impl NetOptions {
     /// The defaults.
     pub fn new(key: ClusterKey) -> Self {
         let limits = Limits::default();
-        Self { key, name: String::new(), queue: limits.session_queue, limits }
+        Self { key, name: String::new(), queue: limits.session_queue, inbox: 256 << 20, limits }
     }
 }
 
@@ -129,7 +132,7 @@ impl Net {
         };
         let driver =
             Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
-        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, &limits));
+        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, options.inbox, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
     }
@@ -227,8 +230,8 @@ impl Net {
         std::iter::from_fn(|| self.recv().ok())
     }
 
-    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses nothing but
-    /// the oldest of the others.
+    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses the oldest: of
+    /// reports those beyond [`NetOptions::queue`] bytes. How many were lost is counted, and told.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(&self.shared))
     }

@@ -20,6 +20,9 @@ use crate::{InstanceId, Limits, LinkId};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// Established links of one session, at most.
+const STRANDS: usize = 8;
+
 /// One established link of a session.
 #[derive(Debug)]
 pub(super) struct Strand {
@@ -119,6 +122,12 @@ impl Session {
         }
     }
 
+    /// The link to give up first if there are more than any choice between them needs.
+    pub(super) fn excess(&self) -> Option<LinkId> {
+        let spare = |strand: &&Strand| self.active != Some(strand.link);
+        self.strands.iter().find(spare).filter(|_| self.strands.len() > STRANDS).map(|strand| strand.link)
+    }
+
     /// Whether the link is an established one of this session.
     pub(super) fn has(&self, link: LinkId) -> bool {
         self.strands.iter().any(|strand| strand.link == link)
@@ -146,6 +155,7 @@ impl Session {
             assert!(self.has(active), "{active} is active and not established");
         }
         let newest = self.out.acknowledged() + self.out.len().0 as u64 + 1;
+        assert!(self.strands.len() <= STRANDS, "links pile up");
         for strand in &self.strands {
             assert!(strand.cursor <= newest, "{} is ahead of what there is", strand.link);
         }
