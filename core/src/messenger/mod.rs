@@ -390,12 +390,8 @@ impl Messenger {
     }
 
     fn disconnected(&mut self, now: Instant, id: ConnectionId, reason: DisconnectReason, out: &mut Out) {
-        if self.listeners.remove(id) {
-            self.manager.discard(now, id, out);
-            // Somebody else may listen there now.
-            self.forget_here(now, out);
-            self.advertise();
-            return self.finish_shutdown(now, out);
+        if self.listeners.has(id) {
+            return self.unlistened(now, id, out);
         }
         let Some(peer) = self.peers.of(id) else { return };
         let Some(row) = self.peers.get_mut(peer) else { return };
@@ -510,7 +506,10 @@ impl Messenger {
     fn close_peer(&mut self, now: Instant, peer: PeerId, drain: Duration, out: &mut Out) {
         let Some(row) = self.peers.get_mut(peer) else { return };
         if let Some(session) = row.session {
+            // A dial that is no longer needed must not hold up the end.
+            let spare = row.dial.filter(|dial| row.dialling && *dial != session);
             _ = self.manager.close_within(now, session, drain, out);
+            spare.into_iter().for_each(|dial| _ = self.manager.close(now, dial, out));
         } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
             self.drop_waiting(now, peer, out);
         } else if self.timers.at(&peer).is_none() {

@@ -197,6 +197,8 @@ pub enum MessengerError {
     NotOpen,
     /// It is shut down.
     Closed,
+    /// The listener was closed before it was open.
+    Unlistened,
     /// As many peers are connected or waited for as may be.
     TooManyPeers,
     /// The connection layer refuses.
@@ -208,6 +210,7 @@ impl fmt::Display for MessengerError {
         match self {
             Self::NotOpen => f.write_str("nobody said where to send this to"),
             Self::Closed => f.write_str("the messenger is shut down"),
+            Self::Unlistened => f.write_str("it was told to stop listening before it did"),
             Self::TooManyPeers => f.write_str("there is no room for one more peer"),
             Self::Connection(error) => fmt::Display::fmt(error, f),
         }

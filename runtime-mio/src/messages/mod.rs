@@ -271,7 +271,7 @@ pub enum ListenError {
     AlreadyListening(SocketAddr),
     /// The system refuses.
     System(SocketAddr, xxnet_core::net::NetError),
-    /// It is shut down.
+    /// It is shut down, or was told to stop listening there before it did.
     Closed,
 }
 
@@ -372,7 +372,7 @@ fn listen_error(address: SocketAddr, error: MessengerError) -> ListenError {
         MessengerError::Connection(xxnet_core::connection::ConnectionError::AlreadyListening(held)) => {
             ListenError::AlreadyListening(held)
         }
-        MessengerError::Closed => ListenError::Closed,
+        MessengerError::Closed | MessengerError::Unlistened => ListenError::Closed,
         other => ListenError::Address(io::Error::other(format!("{address}: {other}"))),
     }
 }
