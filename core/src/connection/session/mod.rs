@@ -12,6 +12,7 @@ pub(super) use incoming::{Arrival, Incoming};
 pub(super) use outgoing::Outgoing;
 
 use super::pairs::PairKey;
+use super::statistics::Traffic;
 use super::types::{LinkRule, PeerInfo};
 use crate::backoff::Backoff;
 use crate::handshake::Resume;
@@ -60,6 +61,9 @@ pub(super) struct Session {
     /// Links that broke, and packs that were sent more than once.
     pub(super) breaks: u64,
     pub(super) resent: u64,
+    /// What links carried that it has no more, and the newest round trip of one.
+    pub(super) past: Traffic,
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl Session {
@@ -97,6 +101,8 @@ impl Session {
             closing: false,
             breaks: 0,
             resent: 0,
+            past: Traffic::default(),
+            round_trip: None,
         }
     }
 
