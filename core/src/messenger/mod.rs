@@ -28,12 +28,12 @@ mod listeners;
 mod peers;
 mod words;
 
-pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice};
+pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice, PeerReport};
 
 use crate::backoff::Backoff;
 use crate::connection::{
     ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, DisconnectReason, KindId, LinkRule,
-    PeerInfo, Role,
+    PeerInfo, Role, Volume,
 };
 use crate::machine::{Actions, Event, Machine};
 use crate::pack::{DataHeader, DataPack, PackType};
@@ -132,6 +132,7 @@ impl Messenger {
             MessengerCommand::Forget { token } => _ = self.routes.remove(&token),
             MessengerCommand::Send { token, packs } => self.send(now, token, packs, out),
             MessengerCommand::Admit { admits } => self.admits = admits,
+            MessengerCommand::Look { token, at } => self.look(token, at.as_ref(), out),
             MessengerCommand::Mark { token } => out.notify(MessengerNotice::Marked { token }),
             MessengerCommand::Taken { on: LOCAL, sequence } => {
                 self.local.settle(sequence, |token, count, bytes| {
@@ -362,14 +363,36 @@ impl Messenger {
             }
             self.claim(now, peer, address, out);
         }
-        let is_its = |address: &Address| self.peers.at(address) == Some(peer);
-        let at = self.peers.get(peer).map(|row| row.address.clone());
-        let at = info.address.clone().filter(is_its).or(at).unwrap_or(Address::Socket(info.socket));
+        let at = self.known_at(peer, &info);
         out.notify(MessengerNotice::Connected { on: id, at, peer: info });
         self.send_all(now, peer, waiting, out);
         if let Stage::Closing(end) = self.stage {
             self.close_peer(now, peer, end.since(now), out);
         }
+    }
+
+    /// Where a connected peer can be sent to: where it says that it listens, if that is not another one's.
+    fn known_at(&self, peer: PeerId, info: &PeerInfo) -> Address {
+        let is_its = |address: &&Address| self.peers.at(address) == Some(peer);
+        let at = || self.peers.get(peer).map(|row| &row.address);
+        let at = info.address.as_ref().filter(is_its).or_else(at);
+        at.cloned().unwrap_or(Address::Socket(info.socket))
+    }
+
+    fn look(&self, token: Token, at: Option<&Address>, out: &mut Out) {
+        let ids = at.map_or_else(|| self.peers.ids(), |at| self.peers.at(at).into_iter().collect());
+        let report = |id| {
+            let row = self.peers.get(id)?;
+            let info = row.session.and_then(|session| self.manager.peer(session));
+            Some(PeerReport {
+                at: info.map_or_else(|| row.address.clone(), |info| self.known_at(id, info)),
+                peer: info.cloned().map(Box::new),
+                waiting: Volume { packs: row.waiting.len() as u64, bytes: row.waiting_bytes as u64 },
+                statistics: row.session.and_then(|session| self.manager.statistics(session)),
+            })
+        };
+        let peers = ids.into_iter().filter_map(report).collect();
+        out.notify(MessengerNotice::Peers { token, peers });
     }
 
     /// A peer says that it listens there. If another one does, too, that one is asked whether it still lives: the address is the

@@ -1,6 +1,6 @@
 //! What a messenger is asked and what it tells.
 
-use crate::connection::{ConnectionError, DisconnectReason, PeerInfo};
+use crate::connection::{ConnectionError, DisconnectReason, PeerInfo, Statistics, Volume};
 use crate::net::NetError;
 use crate::pack::DataPack;
 use crate::{Address, ConnectionId, Token};
@@ -66,6 +66,13 @@ pub enum MessengerCommand {
         /// The last one's sequence.
         sequence: u64,
     },
+    /// Tell how peers fare → [`MessengerNotice::Peers`].
+    Look {
+        /// Named in the answer.
+        token: Token,
+        /// Only the one that is sent to there; `None`: all.
+        at: Option<Address>,
+    },
     /// End the session with a peer: what was sent to it is acknowledged or reported first.
     Disconnect {
         /// Whose.
@@ -111,6 +118,13 @@ pub enum MessengerNotice {
     Marked {
         /// The command's.
         token: Token,
+    },
+    /// How peers fare, at this moment.
+    Peers {
+        /// The command's.
+        token: Token,
+        /// Those that are connected or waited for.
+        peers: Vec<PeerReport>,
     },
     /// A message has come. It is acknowledged once the application says that it has taken it.
     Received {
@@ -188,6 +202,19 @@ pub enum MessengerNotice {
     },
     /// Everything is over; nothing more will be told.
     Down,
+}
+
+/// How one peer fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerReport {
+    /// Where it can be sent to.
+    pub at: Address,
+    /// Who it is, while it is connected.
+    pub peer: Option<Box<PeerInfo>>,
+    /// Messages that wait for a connection.
+    pub waiting: Volume,
+    /// What the session has carried, while there is one.
+    pub statistics: Option<Statistics>,
 }
 
 /// Why a command was rejected.

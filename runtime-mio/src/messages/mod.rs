@@ -55,6 +55,7 @@ mod thread;
 pub use account::Sender;
 pub use events::{Events, NetEvent};
 pub use message::{Held, IntoPayload, Message, Payload, ToAddress};
+pub use xxnet_core::messenger::PeerReport;
 
 use crate::Driver;
 use shared::{Lifeline, Shared};
@@ -234,6 +235,20 @@ impl Net {
     /// reports those beyond [`NetOptions::queue`] bytes. How many were lost is counted, and told.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(&self.shared))
+    }
+
+    /// How peers fare that are connected or waited for: what they have carried, what waits, how long a round trip takes.
+    pub fn peers(&self) -> Vec<PeerReport> {
+        self.shared.look(None)
+    }
+
+    /// How the peer at one address fares; `None` if it is neither connected nor waited for.
+    ///
+    /// # Errors
+    /// Not an address.
+    pub fn peer(&self, at: impl ToAddress) -> Result<Option<PeerReport>, AddressError> {
+        let at = at.to_address()?.into_owned();
+        Ok(self.shared.look(Some(at)).pop())
     }
 
     /// Waits until everything that was sent before was acknowledged or reported as undelivered.

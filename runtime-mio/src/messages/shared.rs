@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use xxnet_core::messenger::MessengerCommand;
+use xxnet_core::messenger::{MessengerCommand, PeerReport};
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, Limits, Token};
 
@@ -76,6 +76,7 @@ struct Outgoing {
     /// The thread sleeps: whoever adds a command wakes it.
     asleep: bool,
     answers: HashMap<Token, (SocketAddr, Answer)>,
+    looks: HashMap<Token, SyncSender<Vec<PeerReport>>>,
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +157,29 @@ impl Shared {
     ) {
         if let Some((address, asker)) = lock(&self.outgoing).answers.remove(&token) {
             let _ = asker.send(answer(address));
+        }
+    }
+
+    /// How peers fare; nobody does once it is shut down.
+    pub(super) fn look(&self, at: Option<Address>) -> Vec<PeerReport> {
+        let (answer, answered) = sync_channel(1);
+        let token = self.next_token();
+        {
+            let mut outgoing = lock(&self.outgoing);
+            if self.is_closed() {
+                return Vec::new();
+            }
+            outgoing.looks.insert(token, answer);
+            outgoing.commands.push_back(MessengerCommand::Look { token, at });
+            self.wake(outgoing);
+        }
+        answered.recv().unwrap_or_default()
+    }
+
+    /// Whoever looks is answered.
+    pub(super) fn looked(&self, token: Token, peers: Vec<PeerReport>) {
+        if let Some(asker) = lock(&self.outgoing).looks.remove(&token) {
+            let _ = asker.send(peers);
         }
     }
 
@@ -335,7 +359,11 @@ impl Shared {
         self.closed.store(true, Ordering::SeqCst);
         self.inbox.close();
         self.events.close();
-        lock(&self.outgoing).answers.clear();
+        {
+            let mut outgoing = lock(&self.outgoing);
+            outgoing.answers.clear();
+            outgoing.looks.clear();
+        }
         self.wake_all();
         lock(&self.waiting).down = true;
         self.news.notify_all();

@@ -486,3 +486,29 @@ fn n7_a_flush_waits_for_what_was_sent_before_it_and_not_for_as_many_others() {
     flush.join().unwrap().unwrap();
     assert_eq!(client.shared.counts().1, 0);
 }
+
+#[test]
+fn how_peers_fare_is_told_while_they_are_known() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    assert_eq!((client.peers(), client.peer(to).unwrap()), (vec![], None));
+    client.send(to, number(1)).unwrap();
+    client.send(to, number(2)).unwrap();
+    let come = server.recv_timeout(WAIT).unwrap();
+    event(&client, |event| matches!(event, NetEvent::Connected { .. }));
+    let report = server.peer(come.from()).unwrap().unwrap();
+    assert_eq!((&report.at, report.peer.unwrap().instance), (come.from(), come.instance()));
+    server.recv_timeout(WAIT).unwrap();
+    client.flush(WAIT).unwrap();
+    let report = client.peer(to).unwrap().unwrap();
+    let statistics = report.statistics.unwrap();
+    assert_eq!((statistics.links, statistics.queued.packs, report.waiting.packs), (1, 0, 0));
+    assert!(statistics.traffic.sent.packs >= 4, "Hello, Confirm and two messages: {statistics:?}");
+    assert!(statistics.round_trip.is_some());
+    assert_eq!(client.peers().len(), 1);
+    // What waits for somebody who is not there is counted, too.
+    client.send("127.0.0.1:1", number(3)).unwrap();
+    assert_eq!(client.peer("127.0.0.1:1").unwrap().unwrap().waiting.packs, 1);
+    client.shutdown(Duration::ZERO);
+    assert_eq!(client.peers(), []);
+}

@@ -82,6 +82,7 @@ impl Desk {
                 self.come.push_back((Arc::clone(&self.last), pack));
             }
             MessengerNotice::Settled { token, count, bytes } => self.shared.settled(token, count, bytes),
+            MessengerNotice::Peers { token, peers } => self.shared.looked(token, peers),
             MessengerNotice::Marked { token } => self.shared.marked(token),
             MessengerNotice::Listening { token, address } => self.shared.answer(token, |_| Ok(address)),
             MessengerNotice::ListenFailed { token, error, .. } => {
