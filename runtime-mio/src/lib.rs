@@ -35,10 +35,12 @@
 mod alarm;
 mod chunks;
 pub mod clock;
+pub mod connections;
 pub mod disk;
 mod driver;
 mod fs;
 mod handle;
+mod instance;
 pub mod messages;
 mod names;
 mod net;
@@ -53,6 +55,7 @@ mod timer;
 pub mod workdir;
 mod workers;
 
+pub use connections::ConnectionManager;
 pub use disk::DiskOptions;
 pub use driver::{Driver, Flow, Options};
 pub use handle::{Handle, MAILBOX, SendError};

@@ -48,7 +48,7 @@
 mod account;
 mod events;
 mod inbox;
-mod message;
+pub(crate) mod message;
 mod shared;
 mod thread;
 
