@@ -446,6 +446,11 @@ impl ConnectionManager {
         }
     }
 
+    /// The sequence of the newest message that a session was given to send; 0 if there is no session.
+    pub fn last_sequence(&self, id: ConnectionId) -> u64 {
+        self.connections.get(&id).and_then(Connection::session).map_or(0, |session| session.out.newest())
+    }
+
     /// The kind of a connection.
     pub fn kind(&self, id: ConnectionId) -> Option<KindId> {
         self.connections.get(&id).map(|connection| connection.kind)

@@ -25,6 +25,10 @@
 //! # }
 //! ```
 //!
+//! A `Net` is one node: it sends and receives, listens or not, and knows its peers by address. Nobody connects by hand: a message to
+//! an address where no connection is makes one. Where connections are to be named and opened one by one, there is
+//! [`ConnectionManager`](crate::ConnectionManager).
+//!
 //! # Who does what
 //!
 //! One thread does all input and output. Any thread may listen, send and receive; none of them ever waits for the network.
@@ -44,11 +48,73 @@
 //!   does not touch the network.
 //! - **The end**: [`shutdown`](Net::shutdown) waits for acknowledgements, and counts what got none. Dropping the last `Net`
 //!   ends all at once.
+//!
+//! # Which call
+//!
+//! | you want | call |
+//! | --- | --- |
+//! | to wait for room, for ever · for so long · not at all | [`send`](Net::send) · [`send_timeout`](Net::send_timeout) · [`try_send`](Net::try_send) |
+//! | to send to one address often | [`to`](Net::to), once |
+//! | to wait for a message, for ever · for so long · not at all | [`recv`](Net::recv) · [`recv_timeout`](Net::recv_timeout) · [`try_recv`](Net::try_recv) |
+//! | to put a message in safety before it counts as taken | [`recv_held`](Net::recv_held) |
+//! | to know that everything arrived | [`flush`](Net::flush), or [`shutdown`](Net::shutdown) |
+//! | to know what did not, and who comes and goes | [`events`](Net::events) |
+//!
+//! # Types of your own, and what was not delivered
+//!
+//! A message is a dict, which any serde type becomes and comes back from, or raw bytes, which are not copied on their way.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//! use xxnet_core::{ClusterKey, Dict};
+//! use xxnet_runtime_mio::Net;
+//! use xxnet_runtime_mio::messages::{NetEvent, NetOptions, Payload};
+//!
+//! #[derive(Serialize, Deserialize, Debug, PartialEq)]
+//! struct Job {
+//!     number: u32,
+//!     command: String,
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = || NetOptions::new(ClusterKey([7; 32]));
+//! let (server, client) = (Net::start(key())?, Net::start(key())?);
+//! let address = server.listen("127.0.0.1:0")?;
+//!
+//! let job = Job { number: 7, command: "make".into() };
+//! client.send(address, Dict::from_serialize(&job)?)?;
+//! assert_eq!(server.recv()?.dict()?.deserialize::<Job>()?, job);
+//! // It was received, so it is acknowledged.
+//! client.flush(Duration::from_secs(10))?;
+//!
+//! // From now on nobody is there. A message waits for somebody to come, here not for long.
+//! server.shutdown(Duration::ZERO);
+//! client.send(address, b"still there?".as_slice())?;
+//! assert_eq!(client.shutdown(Duration::from_millis(50)), 1);
+//! let lost = std::iter::from_fn(|| client.events().try_next().ok()).find_map(|event| match event {
+//!     NetEvent::Undelivered { messages, .. } => Some(messages),
+//!     _ => None,
+//! });
+//! assert_eq!(lost, Some(vec![Payload::Raw(b"still there?".as_slice().into())]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The seed's words
+//!
+//! | the seed says | here |
+//! | --- | --- |
+//! | xx_net, xx_socket_mgr | [`Net`]; its machine is [`Messenger`] |
+//! | Listen(ip, port) · Send(ip, port, dictData) | [`Net::listen`] · [`Net::send`] |
+//! | HandleRecv, _RequireGetRecvData | [`Net::recv`] and its kin |
+//! | m_queueListenData, m_queueSendData, m_queueRecvData | the three queues between your threads and the one that does input and output |
+//! | accept: a connection is there, so the newcomer is dropped and logged | one session a pair, whoever dials ([`OnePerPair`](xxnet_core::connection::LinkRule::OnePerPair)) |
 
 mod account;
 mod events;
 mod inbox;
-mod message;
+pub(crate) mod message;
 mod shared;
 mod thread;
 
