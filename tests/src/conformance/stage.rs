@@ -100,12 +100,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The first notice that is wanted, of those that wait and those that come; the others go on waiting.
-    pub(super) fn wait(
-        &mut self,
-        node: Node,
-        what: &str,
-        mut wanted: impl FnMut(&Notice) -> bool,
-    ) -> Notice {
+    pub(super) fn wait(&mut self, node: Node, what: &str, mut wanted: impl FnMut(&Notice) -> bool) -> Notice {
         if let Some(at) = self.nodes[node].waiting.iter().position(&mut wanted)
             && let Some(notice) = self.nodes[node].waiting.remove(at)
         {
@@ -194,9 +189,7 @@ impl<'a> Stage<'a> {
     pub(super) fn listen(&mut self, node: Node, address: SocketAddr) -> Result<Place, NetError> {
         let listener = ListenerId(self.id());
         self.ask(node, [NetAction::Listen { listener, address }]);
-        let is_answer = |event: &NetEvent| {
-            matches!(event, NetEvent::Listening { listener: told, .. } | NetEvent::ListenFailed { listener: told, .. } if *told == listener)
-        };
+        let is_answer = |event: &NetEvent| matches!(event, NetEvent::Listening { listener: told, .. } | NetEvent::ListenFailed { listener: told, .. } if *told == listener);
         match self.net(node, "the end of a listen", is_answer) {
             NetEvent::Listening { address, .. } => Ok(Place { listener, address }),
             NetEvent::ListenFailed { error, .. } => Err(error),
@@ -212,9 +205,7 @@ impl<'a> Stage<'a> {
     pub(super) fn dial(&mut self, node: Node, address: SocketAddr) -> Result<(LinkId, SocketAddr), NetError> {
         let link = LinkId(self.id());
         self.ask(node, [NetAction::Dial { link, address }]);
-        let is_end = |event: &NetEvent| {
-            matches!(event, NetEvent::Dialed { link: told, .. } | NetEvent::DialFailed { link: told, .. } if *told == link)
-        };
+        let is_end = |event: &NetEvent| matches!(event, NetEvent::Dialed { link: told, .. } | NetEvent::DialFailed { link: told, .. } if *told == link);
         match self.net(node, "the end of a dial", is_end) {
             NetEvent::Dialed { local, .. } => Ok((link, local)),
             NetEvent::DialFailed { error, .. } => Err(error),

@@ -36,9 +36,7 @@ fn event(
     what: &str,
     mut wanted: impl FnMut(&ConnectionEvent) -> bool,
 ) -> ConnectionEvent {
-    let is_wanted = |notice: &Notice| {
-        matches!(notice, Notice::Connections(ConnectionNotice::Event(event)) if wanted(event))
-    };
+    let is_wanted = |notice: &Notice| matches!(notice, Notice::Connections(ConnectionNotice::Event(event)) if wanted(event));
     match stage.wait(node, what, is_wanted) {
         Notice::Connections(ConnectionNotice::Event(event)) => event,
         other => unreachable!("{other:?}"),
@@ -72,9 +70,7 @@ fn connect(stage: &mut Stage<'_>, node: Node, id: ConnectionId, to: impl Into<Ad
 
 /// How a connect ends.
 fn outcome(stage: &mut Stage<'_>, node: Node, id: ConnectionId) -> Result<(), DisconnectReason> {
-    let is_end = |event: &ConnectionEvent| {
-        matches!(event, ConnectionEvent::Connected { id: told, .. } | ConnectionEvent::Disconnected { id: told, .. } if *told == id)
-    };
+    let is_end = |event: &ConnectionEvent| matches!(event, ConnectionEvent::Connected { id: told, .. } | ConnectionEvent::Disconnected { id: told, .. } if *told == id);
     match event(stage, node, "the end of a connect", is_end) {
         ConnectionEvent::Connected { .. } => Ok(()),
         ConnectionEvent::Disconnected { reason, .. } => Err(reason),
@@ -109,8 +105,7 @@ fn other_end(stage: &mut Stage<'_>, node: Node, dialled: ConnectionId) -> Connec
 }
 
 fn disconnected(stage: &mut Stage<'_>, node: Node, id: ConnectionId) -> DisconnectReason {
-    let is_end =
-        |event: &ConnectionEvent| matches!(event, ConnectionEvent::Disconnected { id: told, .. } if *told == id);
+    let is_end = |event: &ConnectionEvent| matches!(event, ConnectionEvent::Disconnected { id: told, .. } if *told == id);
     match event(stage, node, "an end", is_end) {
         ConnectionEvent::Disconnected { reason, .. } => reason,
         other => unreachable!("{other:?}"),
@@ -148,7 +143,15 @@ pub(crate) fn connections_refused_unknown_and_by_name(stage: &mut Stage<'_>) {
     let second = create(stage, server, LISTENER);
     let address = at.into();
     command(stage, server, ConnectionCommand::Listen { token: Token(77), id: second, address });
-    let rejected = |notice: &Notice| matches!(notice, Notice::Connections(ConnectionNotice::Rejected { token: Token(77), error: ConnectionError::AlreadyListening(_) }));
+    let rejected = |notice: &Notice| {
+        matches!(
+            notice,
+            Notice::Connections(ConnectionNotice::Rejected {
+                token: Token(77),
+                error: ConnectionError::AlreadyListening(_)
+            })
+        )
+    };
     stage.wait(server, "a rejection", rejected);
     connected(stage, client, at).expect("the listener lives");
     close(stage, server, listener);

@@ -153,11 +153,7 @@ pub(crate) fn k10_nothing_is_told_of_a_link_after_its_close(stage: &mut Stage<'_
     let buffers = vec![noise(100, 6)];
     stage.ask(
         node,
-        [
-            NetAction::Recv { link, max: 100 },
-            NetAction::Send { link, buffers },
-            NetAction::Close { link },
-        ],
+        [NetAction::Recv { link, max: 100 }, NetAction::Send { link, buffers }, NetAction::Close { link }],
     );
     stage.hears(node, NetEvent::Closed { link });
     stage.quiet(node, MOMENT, is_net);

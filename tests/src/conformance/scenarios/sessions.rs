@@ -185,7 +185,8 @@ pub(crate) fn n11_what_an_instance_that_is_gone_had_not_taken_is_told(stage: &mu
     send(stage, client, to, 0..100, 10);
     let mut on = None;
     for n in 0..100 {
-        let told = notice(stage, server, "a message", |told| matches!(told, MessengerNotice::Received { .. }));
+        let told =
+            notice(stage, server, "a message", |told| matches!(told, MessengerNotice::Received { .. }));
         let MessengerNotice::Received { on: connection, pack } = told else { unreachable!("{told:?}") };
         assert_eq!(number(&pack), n);
         on = Some(connection);
