@@ -9,11 +9,8 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use xxnet_core::connection::{
-    ConnectionCommand, ConnectionEvent, ConnectionKind, ConnectionNotice, Connections, KindId, LinkRule, Role,
-};
-use xxnet_core::{ClusterKey, Config, Dict, InstanceId, Token};
-use xxnet_runtime_mio::{Driver, Flow, Options};
+use std::time::Duration;
+use xxnet_runtime_mio::connections::*;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -24,105 +21,83 @@ const LISTEN: KindId = KindId(KindId::FIRST_FREE.0 + 1);
 /// Both ends need the same key. This one is no secret: it stands here.
 const KEY: ClusterKey = ClusterKey(*b"the key of an example, no secret");
 
-/// A command names itself, in case it is rejected.
-const TOKEN: Token = Token(1);
+/// An update also returns when something happens; it only must come back in time to answer pings.
+const A_SECOND: Duration = Duration::from_secs(1);
 
-fn driver(name: &str) -> Result<Driver<Connections>> {
-    // Every run of every process is an instance of its own.
-    let mut random = [0; 24];
-    getrandom::fill(&mut random)?;
-    let (instance, seed) = random.split_at(16);
-    let (instance, seed) = (InstanceId(instance.try_into()?), u64::from_le_bytes(seed.try_into()?));
-    let driver = Driver::new(Connections::new(&Config::new(instance, name, KEY, seed)), Options::default())?;
-    for kind in [
-        ConnectionKind::plain(TALK, LinkRule::Many, Role::Both),
-        ConnectionKind::plain(LISTEN, LinkRule::Many, Role::Listen),
-    ] {
-        driver.handle().send(ConnectionCommand::Register { token: TOKEN, kind })?;
+fn manager() -> Result<ConnectionManager> {
+    let mut manager = ConnectionManager::new(ManagerOptions::new(KEY))?;
+    manager.register(ConnectionKind::plain(TALK, LinkRule::Many, Role::Both))?;
+    manager.register(ConnectionKind::plain(LISTEN, LinkRule::Many, Role::Listen))?;
+    Ok(manager)
+}
+
+/// Answers what it is asked.
+#[derive(Default)]
+struct Server {
+    asked: Option<Dict>,
+    over: bool,
+}
+
+impl Handler for Server {
+    fn on_receive(&mut self, connections: &mut ConnectionManager, id: ConnectionId, message: Message) {
+        let asked = message.dict().unwrap_or_default();
+        // Refused if the client has left meanwhile; then there is nobody to be told.
+        let _ = connections.send(id, Dict::from([("you said", asked.clone().into())]));
+        self.asked = Some(asked);
     }
-    Ok(driver)
+
+    fn on_disconnect(&mut self, _: &mut ConnectionManager, _: ConnectionId, _: DisconnectReason) {
+        self.over = true;
+    }
 }
 
 /// Serves one client, and answers what it said.
 pub(crate) fn server(at: SocketAddr, listening: impl FnOnce(SocketAddr)) -> Result<Dict> {
-    let mut driver = driver("server")?;
-    driver.handle().send(ConnectionCommand::Create { token: TOKEN, kind: LISTEN })?;
-    let (mut listening, mut received, mut ended) = (Some(listening), None, Ok(()));
-    driver.run(|notice, commands| {
-        match notice {
-            ConnectionNotice::Created { token, id } => {
-                commands.push(ConnectionCommand::Listen { token, id, address: at.into() });
-            }
-            ConnectionNotice::Event(ConnectionEvent::Listening { address, .. }) => {
-                if let Some(listening) = listening.take() {
-                    listening(address);
-                }
-            }
-            ConnectionNotice::Event(ConnectionEvent::Received { id, pack }) => {
-                let asked = Dict::from_pack(&pack).unwrap_or_default();
-                let data = Dict::from([("you said", asked.clone().into())]);
-                commands.push(ConnectionCommand::Send { token: TOKEN, id, data });
-                received = Some(asked);
-            }
-            // The client has closed: that is what we waited for.
-            ConnectionNotice::Event(ConnectionEvent::Disconnected { .. }) => return Flow::Stop,
-            ConnectionNotice::Event(ConnectionEvent::ListenFailed { address, error, .. }) => {
-                ended = Err(format!("cannot listen on {address}: {error}"));
-                return Flow::Stop;
-            }
-            ConnectionNotice::Rejected { error, .. } => {
-                ended = Err(error.to_string());
-                return Flow::Stop;
-            }
-            // Accepted, among others: an accepted connection has its id, and nothing needs to be done.
-            ConnectionNotice::Event(_) => {}
-        }
-        Flow::Continue
-    })?;
-    ended?;
-    Ok(received.ok_or("the client left without a word")?)
+    let mut manager = manager()?;
+    let listener = manager.create(LISTEN)?;
+    listening(manager.listen(listener, at)?);
+    let mut server = Server::default();
+    while !server.over {
+        manager.update(A_SECOND, &mut server)?;
+    }
+    Ok(server.asked.ok_or("the client left without a word")?)
+}
+
+/// Asks once.
+struct Client<'a> {
+    question: &'a Dict,
+    answer: Option<Dict>,
+    over: Option<DisconnectReason>,
+}
+
+impl Handler for Client<'_> {
+    fn on_connect(&mut self, connections: &mut ConnectionManager, id: ConnectionId, _: &PeerInfo) {
+        let _ = connections.send(id, self.question);
+    }
+
+    fn on_receive(&mut self, connections: &mut ConnectionManager, id: ConnectionId, message: Message) {
+        self.answer = message.dict().ok();
+        let _ = connections.close(id);
+    }
+
+    /// Because we closed, or because it never came to be.
+    fn on_disconnect(&mut self, _: &mut ConnectionManager, _: ConnectionId, reason: DisconnectReason) {
+        self.over = Some(reason);
+    }
 }
 
 /// Asks once, and answers what came back.
 pub(crate) fn client(to: SocketAddr, question: &Dict) -> Result<Dict> {
-    let mut driver = driver("client")?;
-    driver.handle().send(ConnectionCommand::Create { token: TOKEN, kind: TALK })?;
-    let (mut answer, mut ended) = (None, Ok(()));
-    driver.run(|notice, commands| {
-        match notice {
-            ConnectionNotice::Created { token, id } => {
-                commands.push(ConnectionCommand::Connect {
-                    token,
-                    id,
-                    target: Some(to.into()),
-                    expect: None,
-                });
-            }
-            // The seed's OnConnect.
-            ConnectionNotice::Event(ConnectionEvent::Connected { id, .. }) => {
-                commands.push(ConnectionCommand::Send { token: TOKEN, id, data: question.clone() });
-            }
-            ConnectionNotice::Event(ConnectionEvent::Received { id, pack }) => {
-                answer = Dict::from_pack(&pack).ok();
-                commands.push(ConnectionCommand::Close { token: TOKEN, id });
-            }
-            // The seed's OnDisconnect: because we closed, or because it never came to be.
-            ConnectionNotice::Event(ConnectionEvent::Disconnected { reason, .. }) => {
-                if answer.is_none() {
-                    ended = Err(reason.to_string());
-                }
-                return Flow::Stop;
-            }
-            ConnectionNotice::Rejected { error, .. } => {
-                ended = Err(error.to_string());
-                return Flow::Stop;
-            }
-            ConnectionNotice::Event(_) => {}
+    let mut manager = manager()?;
+    let id = manager.create(TALK)?;
+    manager.connect_to(id, to)?;
+    let mut client = Client { question, answer: None, over: None };
+    loop {
+        manager.update(A_SECOND, &mut client)?;
+        if let Some(reason) = &client.over {
+            return Ok(client.answer.ok_or_else(|| reason.to_string())?);
         }
-        Flow::Continue
-    })?;
-    ended?;
-    Ok(answer.ok_or("the answer was no dict")?)
+    }
 }
 
 fn main() -> Result<()> {

@@ -3,6 +3,9 @@
 //! [`Driver`] is the whole of it: it owns a machine, turns what the system reports into events, and does what the machine's
 //! actions say. One thread runs the machine and all sockets; names, files and hashing have a few of their own.
 //!
+//! Two faces of it are for programs that only want to talk: [`Net`], messages by address from any thread, and
+//! [`ConnectionManager`], connections by id that the caller drives. The rest is for whole machines.
+//!
 //! A registry, and all that it takes:
 //!
 //! ```no_run
@@ -35,10 +38,12 @@
 mod alarm;
 mod chunks;
 pub mod clock;
+pub mod connections;
 pub mod disk;
 mod driver;
 mod fs;
 mod handle;
+mod instance;
 pub mod messages;
 mod names;
 mod net;
@@ -53,6 +58,7 @@ mod timer;
 pub mod workdir;
 mod workers;
 
+pub use connections::ConnectionManager;
 pub use disk::DiskOptions;
 pub use driver::{Driver, Flow, Options};
 pub use handle::{Handle, MAILBOX, SendError};

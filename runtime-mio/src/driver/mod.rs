@@ -165,6 +165,15 @@ impl<M: Machine> Driver<M> {
         Ok(Flow::Continue)
     }
 
+    /// Gives the machine a command at once, before whatever waits for it; what follows from it is done when this returns.
+    pub(crate) fn command(
+        &mut self,
+        command: M::Command,
+        on_notice: &mut impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
+    ) -> io::Result<Flow> {
+        self.step(Event::Command(command), on_notice)
+    }
+
     /// Commands that are handled in the coming half turn, before whatever comes later.
     pub(crate) fn commands(&mut self) -> &mut VecDeque<M::Command> {
         &mut self.queues.commands

@@ -72,7 +72,7 @@ impl IntoPayload for Payload {
 
 impl Payload {
     /// What a pack carries; one that is neither is shown as its bytes.
-    pub(super) fn of(pack: DataPack) -> Result<Self, ValueError> {
+    pub(crate) fn of(pack: DataPack) -> Result<Self, ValueError> {
         if pack.pack_type == PackType::DICT {
             Dict::from_pack(&pack).map(Self::Dict)
         } else {
@@ -82,7 +82,7 @@ impl Payload {
 }
 
 /// All data of a pack as one piece; copied only if it lies in several.
-fn bytes_of(pack: DataPack) -> Bytes {
+pub(crate) fn bytes_of(pack: DataPack) -> Bytes {
     if pack.bulk.is_empty() {
         return pack.head;
     }

@@ -25,6 +25,10 @@
 //! # }
 //! ```
 //!
+//! A `Net` is one node: it sends and receives, listens or not, and knows its peers by address. Nobody connects by hand: a message to
+//! an address where no connection is makes one. Where connections are to be named and opened one by one, there is
+//! [`ConnectionManager`](crate::ConnectionManager).
+//!
 //! # Who does what
 //!
 //! One thread does all input and output. Any thread may listen, send and receive; none of them ever waits for the network.
@@ -44,17 +48,80 @@
 //!   does not touch the network.
 //! - **The end**: [`shutdown`](Net::shutdown) waits for acknowledgements, and counts what got none. Dropping the last `Net`
 //!   ends all at once.
+//!
+//! # Which call
+//!
+//! | you want | call |
+//! | --- | --- |
+//! | to wait for room, for ever · for so long · not at all | [`send`](Net::send) · [`send_timeout`](Net::send_timeout) · [`try_send`](Net::try_send) |
+//! | to send to one address often | [`to`](Net::to), once |
+//! | to wait for a message, for ever · for so long · not at all | [`recv`](Net::recv) · [`recv_timeout`](Net::recv_timeout) · [`try_recv`](Net::try_recv) |
+//! | to put a message in safety before it counts as taken | [`recv_held`](Net::recv_held) |
+//! | to know that everything arrived | [`flush`](Net::flush), or [`shutdown`](Net::shutdown) |
+//! | to know what did not, and who comes and goes | [`events`](Net::events) |
+//!
+//! # Types of your own, and what was not delivered
+//!
+//! A message is a dict, which any serde type becomes and comes back from, or raw bytes, which are not copied on their way.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//! use xxnet_core::{ClusterKey, Dict};
+//! use xxnet_runtime_mio::Net;
+//! use xxnet_runtime_mio::messages::{NetEvent, NetOptions, Payload};
+//!
+//! #[derive(Serialize, Deserialize, Debug, PartialEq)]
+//! struct Job {
+//!     number: u32,
+//!     command: String,
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = || NetOptions::new(ClusterKey([7; 32]));
+//! let (server, client) = (Net::start(key())?, Net::start(key())?);
+//! let address = server.listen("127.0.0.1:0")?;
+//!
+//! let job = Job { number: 7, command: "make".into() };
+//! client.send(address, Dict::from_serialize(&job)?)?;
+//! assert_eq!(server.recv()?.dict()?.deserialize::<Job>()?, job);
+//! // It was received, so it is acknowledged.
+//! client.flush(Duration::from_secs(10))?;
+//!
+//! // From now on nobody is there. A message waits for somebody to come, here not for long.
+//! server.shutdown(Duration::ZERO);
+//! client.send(address, b"still there?".as_slice())?;
+//! assert_eq!(client.shutdown(Duration::from_millis(50)), 1);
+//! let lost = std::iter::from_fn(|| client.events().try_next().ok()).find_map(|event| match event {
+//!     NetEvent::Undelivered { messages, .. } => Some(messages),
+//!     _ => None,
+//! });
+//! assert_eq!(lost, Some(vec![Payload::Raw(b"still there?".as_slice().into())]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The seed's words
+//!
+//! | the seed says | here |
+//! | --- | --- |
+//! | xx_net, xx_socket_mgr | [`Net`]; its machine is [`Messenger`] |
+//! | Listen(ip, port) · Send(ip, port, dictData) | [`Net::listen`] · [`Net::send`] |
+//! | HandleRecv, _RequireGetRecvData | [`Net::recv`] and its kin |
+//! | m_queueListenData, m_queueSendData, m_queueRecvData | the three queues between your threads and the one that does input and output |
+//! | accept: a connection is there, so the newcomer is dropped and logged | one session a pair, whoever dials ([`OnePerPair`](xxnet_core::connection::LinkRule::OnePerPair)) |
 
 mod account;
 mod events;
 mod inbox;
-mod message;
+pub(crate) mod message;
 mod shared;
 mod thread;
 
 pub use account::Sender;
 pub use events::{Events, NetEvent};
 pub use message::{Held, IntoPayload, Message, Payload, ToAddress};
+pub use xxnet_core::messenger::PeerReport;
 
 use crate::Driver;
 use shared::{Lifeline, Shared};
@@ -78,6 +145,9 @@ pub struct NetOptions {
     pub name: String,
     /// Bytes that wait for one peer to take them, at most (32 MiB).
     pub queue: usize,
+    /// Bytes that wait to be received, of all peers together (256 MiB): while there are more, no new peer may begin, and tries
+    /// again. Each that is connected may always send its `session_window` ahead.
+    pub inbox: usize,
     /// Everything else.
     pub limits: Limits,
 }
@@ -86,7 +156,7 @@ impl NetOptions {
     /// The defaults.
     pub fn new(key: ClusterKey) -> Self {
         let limits = Limits::default();
-        Self { key, name: String::new(), queue: limits.session_queue, limits }
+        Self { key, name: String::new(), queue: limits.session_queue, inbox: 256 << 20, limits }
     }
 }
 
@@ -129,7 +199,7 @@ impl Net {
         };
         let driver =
             Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
-        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, &limits));
+        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, options.inbox, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
     }
@@ -227,10 +297,24 @@ impl Net {
         std::iter::from_fn(|| self.recv().ok())
     }
 
-    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses nothing but
-    /// the oldest of the others.
+    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses the oldest: of
+    /// reports those beyond [`NetOptions::queue`] bytes. How many were lost is counted, and told.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(&self.shared))
+    }
+
+    /// How peers fare that are connected or waited for: what they have carried, what waits, how long a round trip takes.
+    pub fn peers(&self) -> Vec<PeerReport> {
+        self.shared.look(None)
+    }
+
+    /// How the peer at one address fares; `None` if it is neither connected nor waited for.
+    ///
+    /// # Errors
+    /// Not an address.
+    pub fn peer(&self, at: impl ToAddress) -> Result<Option<PeerReport>, AddressError> {
+        let at = at.to_address()?.into_owned();
+        Ok(self.shared.look(Some(at)).pop())
     }
 
     /// Waits until everything that was sent before was acknowledged or reported as undelivered.
@@ -268,7 +352,7 @@ pub enum ListenError {
     AlreadyListening(SocketAddr),
     /// The system refuses.
     System(SocketAddr, xxnet_core::net::NetError),
-    /// It is shut down.
+    /// It is shut down, or was told to stop listening there before it did.
     Closed,
 }
 
@@ -369,7 +453,7 @@ fn listen_error(address: SocketAddr, error: MessengerError) -> ListenError {
         MessengerError::Connection(xxnet_core::connection::ConnectionError::AlreadyListening(held)) => {
             ListenError::AlreadyListening(held)
         }
-        MessengerError::Closed => ListenError::Closed,
+        MessengerError::Closed | MessengerError::Unlistened => ListenError::Closed,
         other => ListenError::Address(io::Error::other(format!("{address}: {other}"))),
     }
 }

@@ -43,9 +43,14 @@ impl Outgoing {
         fits
     }
 
+    /// The sequence of the newest pack; 0 before the first.
+    pub(in crate::connection) fn newest(&self) -> u64 {
+        self.acknowledged + self.queue.len() as u64
+    }
+
     /// Numbers a pack and keeps it.
     pub(in crate::connection) fn push(&mut self, mut pack: DataPack, high: usize) -> u64 {
-        let sequence = self.acknowledged + self.queue.len() as u64 + 1;
+        let sequence = self.newest() + 1;
         pack.sequence = sequence;
         self.bytes += cost(&pack);
         self.high |= self.bytes >= high;
