@@ -54,6 +54,8 @@ faults! {
     LosesResolved,
     /// Nothing of what the disk does.
     LosesDisk,
+    /// Nothing of what processes do.
+    LosesProcesses,
     /// `PeerClosed` of a link that is being closed, before `Closed`.
     TellsWhileClosing,
     /// `Broken` behind `Closed`.
@@ -118,6 +120,7 @@ impl Breakage {
         let Some(fault) = self.fault else { return vec![event] };
         let event = match event {
             Event::Disk(_) if fault == Fault::LosesDisk => return Vec::new(),
+            Event::Process(_) if fault == Fault::LosesProcesses => return Vec::new(),
             Event::Net(event) => event,
             other => return vec![other],
         };

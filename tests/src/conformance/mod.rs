@@ -135,7 +135,7 @@ macro_rules! for_each_scenario {
             a_deadline_can_move_and_go
             a_deadline_is_kept_on_a_busy_link
             an_idle_node_is_left_alone
-            a_disk_request_is_answered_once
+            requests_to_disk_and_processes_are_answered_once
             connections_refused_unknown_and_by_name
             thousands_of_packs_of_mixed_sizes_in_order_both_ways
             n8_bulk_waits_for_a_reader_that_pauses
