@@ -436,6 +436,8 @@ fn net_error(error: &io::Error) -> NetError {
         ErrorKind::AddrNotAvailable => NetError::AddressNotAvailable,
         ErrorKind::PermissionDenied => NetError::PermissionDenied,
         _ => match error.raw_os_error().unwrap_or(0) {
+            // A host without that family of addresses.
+            libc::EAFNOSUPPORT => NetError::AddressNotAvailable,
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => NetError::Exhausted,
             number => NetError::Other(number),
         },

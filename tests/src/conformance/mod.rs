@@ -1,8 +1,8 @@
 //! What every runtime owes, as scenarios that run against any of them.
 //!
-//! The simulator, the runtime on mio and the one on tokio run them in this repository (`tests/tests/conformance_*.rs`); whoever
-//! writes a third depends on this crate and runs them too. A runtime under test starts nodes, each with a machine of the suite's own
-//! ([`Subject`]), passes [`Command`]s in and [`Notice`]s out:
+//! The simulator, the runtime on mio and the one on tokio run them in this repository (`tests/tests/conformance`); whoever writes
+//! another depends on this crate (without its default features, which are the runtime on tokio) and runs them too. A runtime under
+//! test starts nodes, each with a machine of the suite's own ([`Subject`]), passes [`Command`]s in and [`Notice`]s out:
 //!
 //! ```
 //! use std::sync::mpsc::Sender;
@@ -43,7 +43,11 @@
 //! Two things look at a runtime: the scenarios, which use it as an application does and wait for what must come; and the
 //! audit at the door of every node, in every scenario, which knows what is outstanding and catches what must *not* come: a
 //! completion nobody asked for, or a second one, one behind a `Close`, bytes beyond what was armed, a clock that goes back. Nothing
-//! is timed tightly: a scenario waits long for what must come and shortly for what must not.
+//! is timed tightly: a scenario waits long for what must come and shortly for what must not. [`Broken`] breaks a runtime on purpose, in
+//! every way of [`Fault`], and some scenario sees each.
+//!
+//! What no scenario can see, a runtime owes all the same: that its clock counts time asleep, that a name server which does not answer
+//! holds up nobody, that accepting goes on after descriptors ran out, and that an idle link holds no buffer.
 
 mod audit;
 mod broken;
