@@ -5,6 +5,7 @@ use super::events::EventQueue;
 use super::inbox::Inbox;
 use super::{FlushError, ListenError, SendError};
 use crate::alarm::{Alarm, lock};
+use bytes::BytesMut;
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -58,6 +59,22 @@ struct Flush {
     marked: bool,
 }
 
+/// Payloads of so many bytes and less are small.
+const SMALL: usize = 256;
+
+impl Outgoing {
+    /// Moves a small payload beside the last one.
+    fn gather(&mut self, pack: &mut DataPack) {
+        if !pack.head.is_empty() && pack.head.len() <= SMALL && pack.bulk.is_empty() {
+            if self.small.capacity() < SMALL {
+                self.small = BytesMut::with_capacity(64 * SMALL);
+            }
+            self.small.extend_from_slice(&pack.head);
+            pack.head = self.small.split().freeze();
+        }
+    }
+}
+
 impl Flush {
     fn outstanding(&self) -> u64 {
         let left =
@@ -73,6 +90,9 @@ impl Flush {
 #[derive(Debug, Default)]
 struct Outgoing {
     commands: VecDeque<MessengerCommand>,
+    /// Small payloads lie side by side: they are freed by another thread than the one that made them, which one by one costs
+    /// more than the copy.
+    small: BytesMut,
     /// The thread sleeps: whoever adds a command wakes it.
     asleep: bool,
     answers: HashMap<Token, (SocketAddr, Answer)>,
@@ -242,13 +262,14 @@ impl Shared {
     }
 
     /// Queues a message for which there is room.
-    pub(super) fn send(&self, account: &Account, pack: DataPack) -> Result<(), SendError> {
+    pub(super) fn send(&self, account: &Account, mut pack: DataPack) -> Result<(), SendError> {
         let mut outgoing = lock(&self.outgoing);
         if self.is_closed() {
             account.settle(0, xxnet_core::pack::DataHeader::WIRE_LEN + pack.data_len());
             return Err(SendError::Closed);
         }
         account.count();
+        outgoing.gather(&mut pack);
         match outgoing.commands.back_mut() {
             Some(MessengerCommand::Send { token, packs }) if *token == account.token => packs.push(pack),
             _ => {
