@@ -381,7 +381,7 @@ fn tap(to: SocketAddr) -> (SocketAddr, Receiver<Segment>) {
                 pass(near, far, |bytes, from| {
                     let _ =
                         tell.send(Segment { bytes: Bytes::copy_from_slice(bytes), count: segments(from) });
-                })
+                });
             });
             thread::spawn(move || pass(back_from, back_to, |_, _| {}));
         }
