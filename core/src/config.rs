@@ -1,5 +1,6 @@
 //! Every limit and timeout, in one place, with its default.
 
+use crate::needs::Label;
 use crate::{Address, InstanceId};
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -204,6 +205,8 @@ pub struct ExecutorConfig {
     pub slots: u32,
     /// Whether it is a command-line client, listed as such.
     pub client: bool,
+    /// What it says of itself, for tasks that state their needs; at most [`MAX_LABELS`](crate::needs::MAX_LABELS).
+    pub labels: Vec<Label>,
     /// Never take a refused redial as proof that a peer is dead (PROTOCOL: for networks where an address may answer for
     /// another host); leases then run out in full.
     pub lease_only: bool,

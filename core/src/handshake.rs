@@ -315,6 +315,8 @@ pub(crate) struct WelcomeSent {
     pub(crate) hello: Hello,
     /// The id that the connection gets if it comes to be.
     pub(crate) connection: ConnectionId,
+    /// The generation of ours that the Welcome told; 0 if it means nothing any more.
+    pub(crate) generation: u64,
     hello_bytes: Bytes,
     welcome_bytes: Vec<u8>,
 }
@@ -331,7 +333,8 @@ impl WelcomeSent {
         let mut welcome_bytes = wire::encode(welcome);
         sign(key, WELCOME_LABEL, &[&hello_bytes], &mut welcome_bytes);
         let pack = DataPack::new(PackType::WELCOME, welcome_bytes.clone());
-        (Self { hello, connection: welcome.connection, hello_bytes, welcome_bytes }, pack)
+        let (connection, generation) = (welcome.connection, welcome.resume.generation);
+        (Self { hello, connection, generation, hello_bytes, welcome_bytes }, pack)
     }
 
     /// Judges a Confirm.

@@ -92,6 +92,7 @@ pub mod machine;
 pub mod manifest;
 pub mod message;
 pub mod messenger;
+pub mod needs;
 pub mod net;
 pub mod pack;
 pub mod process;

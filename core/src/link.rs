@@ -10,7 +10,7 @@ mod packs;
 mod table;
 
 use crate::config::{ClusterKey, Limits};
-use crate::connection::DisconnectReason;
+use crate::connection::{DisconnectReason, Traffic};
 use crate::handshake::{self, Hello, HelloSent, Refuse, Resume, Welcome, WelcomeSent};
 use crate::net::{NetAction, NetError};
 use crate::pack::{DataPack, Decoder, PackType};
@@ -111,10 +111,12 @@ pub(crate) struct Link {
     sent: Instant,
     /// Since when a sign of life is asked for; cleared by any byte that comes.
     asked: Option<Instant>,
-    /// When a ping was asked for whose round trip is measured and whose answer has not come.
-    pinged: Option<Instant>,
-    /// How many of these there were; the newest one's number.
+    /// When the ping went out that has not been answered, and whether its round trip was asked for.
+    pinged: Option<(Instant, bool)>,
+    /// How many pings there were; the newest one's number.
     pings: u64,
+    round_trip: Option<Duration>,
+    traffic: Traffic,
     /// What to tell once a close is through.
     report: Option<DisconnectReason>,
     /// What has yet to be told.
@@ -153,6 +155,8 @@ impl Link {
             asked: None,
             pinged: None,
             pings: 0,
+            round_trip: None,
+            traffic: Traffic::default(),
             report: None,
             over: None,
             writable: false,
@@ -213,10 +217,13 @@ impl Link {
                 break;
             }
             match self.decoder.next() {
-                Ok(Some(pack)) => match self.take(pack, io) {
-                    None => {}
-                    heard => return heard,
-                },
+                Ok(Some(pack)) => {
+                    self.traffic.received.packs += 1;
+                    match self.take(pack, io) {
+                        None => {}
+                        heard => return heard,
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => self.fail(self.undecodable(error), io),
             }
@@ -286,6 +293,11 @@ impl Link {
     /// Acceptor: the handshake that Confirm ends.
     pub(crate) fn pending(&self) -> Option<&WelcomeSent> {
         if let State::WelcomeSent(state) = &self.state { Some(state) } else { None }
+    }
+
+    /// As [`pending`](Self::pending), to change.
+    pub(crate) fn pending_mut(&mut self) -> Option<&mut WelcomeSent> {
+        if let State::WelcomeSent(state) = &mut self.state { Some(state) } else { None }
     }
 
     /// Queues a pack; it leaves at once if nothing is under way. False, and nothing is queued, if the outbox is full.
@@ -386,6 +398,16 @@ impl Link {
         self.local
     }
 
+    /// What it has carried.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// How long the newest question that was measured took to be answered.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
     /// Bytes that the system has not taken.
     pub(crate) fn unsent(&self) -> usize {
         self.outbox.bytes()
@@ -438,6 +460,7 @@ impl Link {
         if let (true, LinkEvent::Received { data }) = (expected, event) {
             self.heard = now;
             self.asked = None;
+            self.traffic.received.bytes += data.len() as u64;
             self.decoder.feed(data);
         }
         expected
@@ -458,8 +481,9 @@ impl Link {
 
     /// Sends what waits; a closing link with nothing left goes on with its end.
     pub(crate) fn flush<N>(&mut self, io: &mut Io<'_, N>) {
-        if let Some(buffers) = self.outbox.take() {
+        if let Some((buffers, volume)) = self.outbox.take() {
             self.sent = io.now;
+            self.traffic.sent += volume;
             io.actions.net(NetAction::Send { link: self.id, buffers });
         } else if self.phase() == Phase::Flushing && !self.outbox.under_way() {
             self.state = State::Ending;

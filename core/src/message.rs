@@ -3,6 +3,7 @@
 //! Payloads do not evolve: a new field means a new pack type. The numbers and bytes are pinned by golden vectors.
 
 use crate::disk::{FileError, Hash};
+use crate::needs::{Label, Need};
 use crate::pack::{DataPack, PackType};
 use crate::process::ExitStatus;
 use crate::time::Instant;
@@ -126,7 +127,7 @@ messages! {
         /// A command-line client: listed as such, gets no work.
         client: bool,
         /// For needs and labels.
-        labels: Vec<(String, String)>,
+        labels: Vec<Label>,
         /// Attempts that it holds now (wanted ones excepted), for reconciliation (ledger R6).
         running: Vec<(TaskId, AttemptNumber)>,
         /// Proposals that it holds and has not claimed yet.
@@ -212,6 +213,14 @@ messages! {
         task: TaskId,
         /// Why nobody has it yet.
         reason: WaitReason,
+    };
+
+    /// As [`Publish`], of a task that needs an executor with certain labels (ledger T12).
+    45 PublishNeeding {
+        /// The rest.
+        publish: Publish,
+        /// What it needs; at most [`needs::MAX_NEEDS`](crate::needs::MAX_NEEDS).
+        needs: Vec<Need>,
     };
 
     // ---- questions: command line to registry, registry to publisher ----
@@ -564,6 +573,8 @@ pub enum WaitReason {
     Proposed(InstanceId),
     /// Every executor there is to be avoided: each died under it, or cannot reach the publisher.
     AllAvoided,
+    /// No executor there has the labels that it needs.
+    NeedsUnmet,
 }
 
 /// What the command line can ask.
@@ -577,6 +588,8 @@ pub enum Question {
     Cancel(TaskName),
     /// What does this task wait for.
     Why(TaskName),
+    /// Which labels executors have.
+    Labels,
 }
 
 /// What the command line is answered.
@@ -603,6 +616,8 @@ pub enum Reply {
     Ambiguous(Vec<TaskId>),
     /// Its publisher did not answer in time.
     PublisherSilent(TaskId),
+    /// The labels of those that have any, in the order of [`Nodes`](Self::Nodes).
+    Labels(Vec<(InstanceId, Vec<Label>)>),
 }
 
 /// Rows of a list that travel at most.

@@ -89,6 +89,7 @@ impl TaskPlan {
             patience: None,
             attempts: None,
             placement: Placement::Others,
+            needs: Vec::new(),
         };
         let inputs = inputs.into_iter().enumerate().map(|(index, (_, files))| (path(b"in", index), files));
         Self {

@@ -28,6 +28,7 @@ pub struct Proxy {
     address: SocketAddr,
     links: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
+    frozen: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -40,6 +41,8 @@ impl Proxy {
         let address = listener.local_addr().expect("its address");
         let (links, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, over) = (Arc::clone(&links), Arc::clone(&ended));
+        let frozen = Arc::new(AtomicBool::new(false));
+        let ice = Arc::clone(&frozen);
         thread::spawn(move || {
             for near in listener.incoming() {
                 if over.load(Ordering::SeqCst) {
@@ -47,15 +50,21 @@ impl Proxy {
                 }
                 let Ok(near) = near else { continue };
                 let plan = plan(count.fetch_add(1, Ordering::SeqCst));
-                thread::spawn(move || pass(near, to, plan));
+                let ice = Arc::clone(&ice);
+                thread::spawn(move || pass(near, to, plan, &ice));
             }
         });
-        Self { address, links, ended }
+        Self { address, links, ended, frozen }
     }
 
     /// Where to dial instead.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on nothing passes, on any link, and nothing is said of it: both ends are half-open.
+    pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
     }
 
     /// Links that were made through it so far.
@@ -72,7 +81,7 @@ impl Drop for Proxy {
     }
 }
 
-fn pass(near: TcpStream, to: SocketAddr, plan: Plan) {
+fn pass(near: TcpStream, to: SocketAddr, plan: Plan, frozen: &Arc<AtomicBool>) {
     if plan.silent {
         // Held open until the dialler gives up.
         let mut near = near;
@@ -81,12 +90,13 @@ fn pass(near: TcpStream, to: SocketAddr, plan: Plan) {
     }
     let Ok(far) = TcpStream::connect(to) else { return };
     let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
-    let back = thread::spawn(move || copy(far_too, near_too, plan.cut_back, plan));
-    copy(near, far, plan.cut_there, plan);
+    let ice = Arc::clone(frozen);
+    let back = thread::spawn(move || copy(far_too, near_too, plan.cut_back, plan, &ice));
+    copy(near, far, plan.cut_there, plan, frozen);
     let _ = back.join();
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, cut: Option<u64>, plan: Plan) {
+fn copy(mut from: TcpStream, mut to: TcpStream, cut: Option<u64>, plan: Plan, frozen: &AtomicBool) {
     let mut left = cut.unwrap_or(u64::MAX);
     let mut buffer = vec![0; if plan.piece == 0 { 64 << 10 } else { plan.piece }];
     let _ = to.set_nodelay(true);
@@ -94,6 +104,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, cut: Option<u64>, plan: Plan) {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let read = match from.read(&mut buffer[..most]) {
             Ok(0) | Err(_) => break,
+            Ok(_) if frozen.load(Ordering::SeqCst) => continue,
             Ok(read) => read,
         };
         if !plan.delay.is_zero() {

@@ -413,6 +413,16 @@ fn n10_refused_silent_and_black_holed_on_real_sockets() {
     assert_eq!(node.stop()[0], 0);
 }
 
+/// No stream leads to a multicast address, whatever networks a host has.
+#[cfg(target_os = "linux")]
+#[test]
+fn k4_an_unreachable_address_on_real_sockets() {
+    let mut node = Node::new(1);
+    let nowhere = SocketAddr::from(([224, 0, 0, 1], 9));
+    assert_eq!(node.connected(MANY, nowhere), Err(DisconnectReason::Net(NetError::Unreachable)));
+    assert_eq!(node.stop()[0], 0);
+}
+
 #[test]
 fn n10_oneself_on_real_sockets() {
     let mut node = Node::new(1);

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
-use xxnet_core::ClusterKey;
+use xxnet_core::{Address, ClusterKey};
 use xxnet_runtime_mio::Net;
 use xxnet_runtime_mio::messages::{Message, NetEvent, NetOptions, Payload};
 use xxnet_tests::proxy::{Plan, Proxy};
@@ -35,7 +36,7 @@ fn read(message: &Message) -> u64 {
 }
 
 /// Sends that many one way and half as many back, and checks that each arrives once and in order.
-fn there_and_back(to: std::net::SocketAddr, server: &Net, client: &Net, count: u64, size: usize) {
+fn there_and_back(to: SocketAddr, server: &Net, client: &Net, count: u64, size: usize) {
     let taken = server.clone();
     let server = thread::spawn(move || {
         for n in 0..count {
@@ -182,4 +183,56 @@ fn n4_n11_gone_for_good_is_reported_exactly() {
     // All from the first that was not acknowledged on; everything before it was taken.
     assert!(reported.iter().copied().eq(reported[0]..1000), "{reported:?}");
     assert!((0..reported[0]).all(|n| taken.contains(&n)), "acknowledged means taken");
+}
+
+/// One that the server knows at an address, and another one that says that it listens there: what came of it.
+fn two_at_one_address(
+    change: impl Fn(&mut NetOptions),
+    through: impl Fn(SocketAddr) -> Option<Proxy>,
+) -> (Net, [Net; 2], SocketAddr, Option<Proxy>, Address) {
+    let server = net_with(change);
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let proxy = through(to);
+    let (one, two) = (net(), net());
+    let address = one.listen("127.0.0.1:0").unwrap();
+    one.send(proxy.as_ref().map_or(to, Proxy::address), b"one".as_slice()).unwrap();
+    assert_eq!(server.recv_timeout(WAIT).unwrap().from(), &address.into());
+    one.flush(WAIT).unwrap();
+    if let Some(proxy) = &proxy {
+        proxy.freeze();
+    }
+    one.unlisten(address);
+    while two.listen(address).is_err() {
+        thread::yield_now();
+    }
+    two.send(to, b"two".as_slice()).unwrap();
+    let from = server.recv_timeout(WAIT).unwrap().from().clone();
+    (server, [one, two], address, proxy, from)
+}
+
+#[test]
+fn n3_an_address_stays_with_the_one_that_lives_and_each_gets_its_answers() {
+    let (server, [one, two], address, _, from) = two_at_one_address(|_| {}, |_| None);
+    assert_ne!(from, address.into(), "somebody else is known there");
+    server.send(&from, b"to two".as_slice()).unwrap();
+    assert_eq!(&two.recv_timeout(WAIT).unwrap().bytes()[..], b"to two");
+    // By then the one that was known has said that it lives.
+    server.send(address, b"to one".as_slice()).unwrap();
+    assert_eq!(&one.recv_timeout(WAIT).unwrap().bytes()[..], b"to one");
+    server.flush(WAIT).unwrap();
+}
+
+#[test]
+fn n3_an_address_is_the_newcomers_once_the_one_before_it_does_not_answer() {
+    let soon = |options: &mut NetOptions| {
+        (options.limits.heartbeat, options.limits.suspect) =
+            (Duration::from_millis(300), Duration::from_secs(1));
+    };
+    let (server, [_one, two], address, _proxy, from) =
+        two_at_one_address(soon, |to| Some(Proxy::start(to, |_| Plan::default())));
+    server.send(&from, b"at once".as_slice()).unwrap();
+    assert_eq!(&two.recv_timeout(WAIT).unwrap().bytes()[..], b"at once");
+    while !matches!(server.events().next_timeout(WAIT).unwrap(), NetEvent::Interrupted { .. }) {}
+    server.send(address, b"at its own".as_slice()).unwrap();
+    assert_eq!(&two.recv_timeout(WAIT).unwrap().bytes()[..], b"at its own");
 }

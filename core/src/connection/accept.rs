@@ -2,6 +2,7 @@
 
 use super::diallers::DiallerKey;
 use super::manager::ConnectionManager;
+use super::pairs::PairKey;
 use super::tables::{Connection, Due, Entry, Listener, ListenerPhase, Origin, Owner, State};
 use super::types::{
     ConnectionEvent, ConnectionKind, Delivery, DisconnectReason, KindId, LinkRule, PeerInfo, Role,
@@ -230,7 +231,8 @@ impl ConnectionManager {
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let (socket, local) = (entry.link.peer(), entry.link.local());
-        let Some((hello, id)) = entry.link.pending().map(|p| (p.hello.clone(), p.connection)) else { return };
+        let Some(pending) = entry.link.pending() else { return };
+        let (hello, id, told) = (pending.hello.clone(), pending.connection, pending.generation);
         let (rule, delivery) = match self.may_enter(&hello) {
             Ok(kind) => (kind.rule, kind.delivery),
             Err(reason) => return self.turn_away(now, link, reason, actions),
@@ -251,7 +253,7 @@ impl ConnectionManager {
             connection: hello.connection,
         };
         if delivery == Delivery::Session {
-            return self.session_confirmed(now, link, listener, id, &hello, peer, resume, actions);
+            return self.session_confirmed(now, link, listener, (id, told), &hello, peer, resume, actions);
         }
         self.enter(now, link, Owner::Connection(id), actions);
         if let Some(old) = self.diallers.confirm(key, hello.epoch, id) {
@@ -287,6 +289,10 @@ impl ConnectionManager {
         }
         if self.diallers.is_old(&DiallerKey::of(hello, kind.rule), hello.epoch) {
             return Err(DisconnectReason::Duplicate);
+        }
+        if kind.delivery == Delivery::Session && !self.admits {
+            let key = PairKey::of_newcomer(hello, kind.rule);
+            self.pairs.at(&key).session.ok_or(DisconnectReason::Full)?;
         }
         Ok(kind)
     }

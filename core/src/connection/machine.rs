@@ -27,6 +27,11 @@ pub enum ConnectionCommand {
         /// `None`: we do not listen.
         address: Option<Address>,
     },
+    /// Whether peers may begin sessions with us; they may at first.
+    Admit {
+        /// If not, they are refused as [`Full`](super::DisconnectReason::Full).
+        admits: bool,
+    },
     /// Create a connection of a kind → [`ConnectionNotice::Created`].
     Create {
         /// Named in the answer.
@@ -168,6 +173,10 @@ impl Connections {
             }
             ConnectionCommand::Advertise { address } => {
                 manager.advertise(address);
+                Ok(())
+            }
+            ConnectionCommand::Admit { admits } => {
+                manager.admit(admits);
                 Ok(())
             }
             ConnectionCommand::Create { token, kind } => {

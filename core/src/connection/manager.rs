@@ -31,6 +31,8 @@ pub struct ConnectionManager {
     pub(super) rng: ChaCha8Rng,
     pub(super) kinds: BTreeMap<KindId, ConnectionKind>,
     pub(super) advertised: Option<Address>,
+    /// Whether peers may begin sessions.
+    pub(super) admits: bool,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) links: BTreeMap<LinkId, Entry>,
     /// Accepted links that are still shaking hands.
@@ -63,6 +65,7 @@ impl ConnectionManager {
             rng: ChaCha8Rng::from_seed(seed),
             kinds: BTreeMap::new(),
             advertised: None,
+            admits: true,
             connections: BTreeMap::new(),
             links: BTreeMap::new(),
             newcomers: BTreeSet::new(),
@@ -99,6 +102,12 @@ impl ConnectionManager {
     /// What Hello and Welcome tell the peer about where we listen; `None`: we do not.
     pub fn advertise(&mut self, address: Option<Address>) {
         self.advertised = address;
+    }
+
+    /// Whether peers may begin sessions with us (they may at first). While they may not, a dial that would begin one is refused
+    /// with [`DisconnectReason::Full`]; sessions that are there go on, with the links they need.
+    pub fn admit(&mut self, admits: bool) {
+        self.admits = admits;
     }
 
     /// The seed's first form: a connection of a kind, with no target yet.
@@ -293,6 +302,15 @@ impl ConnectionManager {
         };
         self.touch(now, link.ok_or(ConnectionError::NoLink)?, actions, Link::ping);
         Ok(())
+    }
+
+    /// Whether it has a link at this moment: a session may have none.
+    pub fn is_linked(&self, id: ConnectionId) -> bool {
+        match self.connections.get(&id).map(|connection| &connection.state) {
+            Some(State::Connected { .. }) => true,
+            Some(State::Session(session)) => !session.strands.is_empty(),
+            _ => false,
+        }
     }
 
     /// Whether the outbox, or a session's queue, is below its high-water mark; if not, `Writable` will come.

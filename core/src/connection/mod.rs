@@ -15,11 +15,13 @@ mod permit;
 mod route;
 mod session;
 mod sessions;
+mod statistics;
 mod tables;
 mod types;
 
 pub use machine::{ConnectionCommand, ConnectionNotice, Connections};
 pub use manager::ConnectionManager;
+pub use statistics::{Statistics, Traffic, Volume};
 pub use types::{
     ConnectionError, ConnectionEvent, ConnectionKind, ConnectionState, Delivery, DisconnectReason, KindId,
     LinkRule, PeerInfo, Role,

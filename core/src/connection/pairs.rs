@@ -5,6 +5,7 @@
 //! because whatever starts from nothing starts above every generation that was forgotten.
 
 use super::types::{KindId, LinkRule};
+use crate::handshake::Hello;
 use crate::{ConnectionId, InstanceId};
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -33,6 +34,11 @@ impl PairKey {
     ) -> Self {
         let connection = if rule == LinkRule::Many { dialler } else { ConnectionId(0) };
         Self { kind, peer, by_us: by_us && rule != LinkRule::OnePerPair, connection }
+    }
+
+    /// The pair that a peer's dial is for.
+    pub(super) fn of_newcomer(hello: &Hello, rule: LinkRule) -> Self {
+        Self::new(KindId(hello.kind), rule, hello.instance, false, hello.connection)
     }
 }
 
@@ -64,27 +70,37 @@ impl Pairs {
         self.known.get(key).copied().unwrap_or(unknown)
     }
 
-    /// A session begins, with the peer in this generation.
-    pub(super) fn begin(&mut self, key: PairKey, known: u64, id: ConnectionId) {
-        let mine = self.at(&key).mine;
+    /// As [`at`](Self::at), for a newcomer who was told our generation when it was welcomed: of a pair that is not known that one
+    /// still holds, whatever was forgotten of others meanwhile. 0: the pair itself was forgotten since.
+    pub(super) fn at_told(&self, key: &PairKey, told: u64) -> Pair {
+        match self.known.get(key) {
+            None if told > 0 => Pair { mine: told, known: 0, session: None },
+            Some(_) | None => self.at(key),
+        }
+    }
+
+    /// A session begins: in this generation of ours, and with the peer in that one.
+    pub(super) fn begin(&mut self, key: PairKey, mine: u64, known: u64, id: ConnectionId) {
         self.known.insert(key, Pair { mine, known, session: Some(id) });
     }
 
     /// The pair's session is over. `by_us`: our generation rises, so that the peer learns of it. `known`: the peer's newer
-    /// one, if that is why.
-    pub(super) fn end(&mut self, key: PairKey, by_us: bool, known: Option<u64>) {
-        let Some(pair) = self.known.get_mut(&key) else { return };
+    /// one, if that is why. Answers the pair that is forgotten for it, if one is.
+    #[must_use]
+    pub(super) fn end(&mut self, key: PairKey, by_us: bool, known: Option<u64>) -> Option<PairKey> {
+        let pair = self.known.get_mut(&key)?;
         pair.session = None;
         pair.mine += u64::from(by_us);
         pair.known = known.unwrap_or(pair.known);
         self.past.push_back(key);
-        if self.past.len() > REMEMBERED
-            && let Some(oldest) = self.past.pop_front()
-            && let Some(pair) = self.known.get(&oldest).filter(|pair| pair.session.is_none())
-        {
-            self.forgotten = self.forgotten.max(pair.mine);
-            self.known.remove(&oldest);
+        if self.past.len() <= REMEMBERED {
+            return None;
         }
+        let oldest = self.past.pop_front()?;
+        let pair = self.known.get(&oldest).filter(|pair| pair.session.is_none())?;
+        self.forgotten = self.forgotten.max(pair.mine);
+        self.known.remove(&oldest);
+        Some(oldest)
     }
 
     /// Every session with its pair.

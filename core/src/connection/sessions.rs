@@ -10,7 +10,7 @@
 
 use super::diallers::DiallerKey;
 use super::manager::ConnectionManager;
-use super::pairs::PairKey;
+use super::pairs::{Pair, PairKey};
 use super::session::{Arrival, Chosen, Session};
 use super::tables::{Connection, Due, Origin, Owner, State};
 use super::types::{ConnectionEvent, DisconnectReason, KindId, LinkRule, PeerInfo, Role};
@@ -41,8 +41,7 @@ impl ConnectionManager {
 
     /// Where the session that this dialler may have with us stands, for the Welcome.
     pub(super) fn standing(&self, rule: LinkRule, hello: &Hello) -> Resume {
-        let key = PairKey::new(KindId(hello.kind), rule, hello.instance, false, hello.connection);
-        let pair = self.pairs.at(&key);
+        let pair = self.pairs.at(&PairKey::of_newcomer(hello, rule));
         let session = pair.session.and_then(|id| self.session(id));
         let received = session.map_or(0, |session| session.incoming.received());
         Resume { generation: pair.mine, known: pair.known, received, ..self.terms() }
@@ -91,7 +90,7 @@ impl ConnectionManager {
         let holder = match holder {
             Some(holder) => holder,
             None => {
-                self.pairs.begin(key, theirs.generation, id);
+                self.pairs.begin(key, self.pairs.at(&key).mine, theirs.generation, id);
                 self.begin(id, key, rule, peer.clone(), max_data, theirs);
                 self.events.push_back(ConnectionEvent::Connected { id, kind, peer: Box::new(peer.clone()) });
                 id
@@ -112,13 +111,14 @@ impl ConnectionManager {
         self.strand_up(now, holder, link, None, count, actions);
     }
 
-    /// A newcomer has proven itself on a session kind: its link continues a session, or begins one.
+    /// A newcomer has proven itself on a session kind: its link continues a session, or begins one. `fresh`: the id of a
+    /// connection that it may become, and which generation of ours it was told.
     pub(super) fn session_confirmed<N>(
         &mut self,
         now: Instant,
         link: LinkId,
         listener: ConnectionId,
-        fresh: ConnectionId,
+        (fresh, told): (ConnectionId, u64),
         hello: &Hello,
         peer: PeerInfo,
         theirs: &Resume,
@@ -126,8 +126,8 @@ impl ConnectionManager {
     ) {
         let kind = KindId(hello.kind);
         let Some(rule) = self.kinds.get(&kind).map(|kind| kind.rule) else { return };
-        let key = PairKey::new(kind, rule, hello.instance, false, hello.connection);
-        let pair = self.pairs.at(&key);
+        let key = PairKey::of_newcomer(hello, rule);
+        let pair = self.pairs.at_told(&key, told);
         if theirs.known != pair.mine || theirs.generation < pair.known {
             return self.turn_away(now, link, DisconnectReason::Stale, actions);
         }
@@ -138,7 +138,7 @@ impl ConnectionManager {
             self.end_session(now, holder, DisconnectReason::Stale, false, Some(theirs.generation), actions);
         }
         let count = if theirs.generation == pair.known { theirs.received } else { 0 };
-        let holder = self.pairs.at(&key).session;
+        let Pair { mine, session: holder, .. } = self.pairs.at_told(&key, told);
         let sent = holder.and_then(|holder| self.session(holder)).map_or(0, |session| session.out.sent());
         if count > sent {
             let reason = DisconnectReason::Malformed("more received than was sent");
@@ -155,7 +155,7 @@ impl ConnectionManager {
             }
             None => {
                 self.enter(now, link, Owner::Connection(fresh), actions);
-                self.pairs.begin(key, theirs.generation, fresh);
+                self.pairs.begin(key, mine, theirs.generation, fresh);
                 self.connections.insert(fresh, Connection::new(kind, Origin::AcceptedSession, State::Idle));
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);
                 self.events.push_back(ConnectionEvent::Accepted {
@@ -222,6 +222,10 @@ impl ConnectionManager {
         self.choose(now, id, link, actions);
         self.flush(now, id, actions);
         self.after_taking(now, id, actions);
+        // A peer that does not choose between its links piles up no more of them than this: any link may break at any time.
+        if let Some(oldest) = self.session(id).and_then(Session::excess) {
+            self.retire(now, id, oldest, &DisconnectReason::Retired, actions);
+        }
     }
 
     /// A link of a session is over. With none left, the session waits for another, and dials if it can.
@@ -622,7 +626,15 @@ impl ConnectionManager {
         for due in [Due::Redial(id), Due::End(id)] {
             self.timers.clear(&due);
         }
-        self.pairs.end(key, by_us, known);
+        let Some(forgotten) = self.pairs.end(key, by_us, known) else { return };
+        for link in &self.newcomers {
+            let Some(entry) = self.links.get_mut(link) else { continue };
+            let Some(pending) = entry.link.pending_mut() else { continue };
+            let rule = self.kinds.get(&KindId(pending.hello.kind)).map(|kind| kind.rule);
+            if rule.is_some_and(|rule| PairKey::of_newcomer(&pending.hello, rule) == forgotten) {
+                pending.generation = 0;
+            }
+        }
     }
 
     fn tell_undelivered(&mut self, id: ConnectionId, session: &mut Session) {

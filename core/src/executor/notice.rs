@@ -3,6 +3,7 @@
 use crate::connection::DisconnectReason;
 use crate::disk::{Beside, FileError};
 use crate::message::{EndKind, Exit, Placement, StopReason, Times, WaitReason};
+use crate::needs::Need;
 use crate::net::NetError;
 use crate::process::Stream;
 use crate::{Address, AttemptNumber, CallbackId, ConnectionId, InstanceId, TaskId, Token};
@@ -55,6 +56,8 @@ pub struct TaskSpec {
     pub attempts: Option<u32>,
     /// Who may run it.
     pub placement: Placement,
+    /// Labels that its executor must have; at most [`MAX_NEEDS`](crate::needs::MAX_NEEDS).
+    pub needs: Vec<Need>,
 }
 
 /// What the application asks of an executor.
@@ -104,6 +107,8 @@ pub enum PublishError {
     BadName(String),
     /// An input cannot be read.
     Input(FileError),
+    /// Only this executor may run it, and it has not the label that the task needs.
+    Unmet(Need),
     /// Too many tasks are published here.
     TooMany,
     /// The executor is shutting down.

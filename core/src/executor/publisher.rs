@@ -419,6 +419,7 @@ mod tests {
                 patience: None,
                 attempts: None,
                 placement: Placement::Others,
+                needs: Vec::new(),
             };
             let (mut publisher, now) = (Publisher::default(), Instant::from_micros(1_000_000));
             let id = publisher.add(now, ME, Token(1), spec);

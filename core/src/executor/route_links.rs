@@ -106,7 +106,7 @@ impl Executor {
             address: address.unwrap_or(Address::Socket(self.settings.listen)),
             slots: self.settings.slots,
             client: self.settings.client,
-            labels: alloc::vec::Vec::new(),
+            labels: self.settings.labels.clone(),
             running,
             proposed,
         };

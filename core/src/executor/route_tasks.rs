@@ -8,9 +8,10 @@ use super::{Ending, Executor, ExecutorNotice, Out, OutputFile, PublishError, Sta
 use crate::disk::{DiskDone, DiskRequest, FileError, FileErrorKind, Source};
 use crate::manifest;
 use crate::message::{
-    Assign, Claim, Granted, Open, OutputTaken, Placement, Publish, Refused, Renew, Renewed, Stop, StopReason,
-    Stopped, Taken, WaitReason,
+    Assign, Claim, Granted, Open, OutputTaken, Placement, Publish, PublishNeeding, Refused, Renew, Renewed,
+    Stop, StopReason, Stopped, Taken, WaitReason,
 };
+use crate::needs::{MAX_NEEDS, Need};
 use crate::process::Stream;
 use crate::{Address, ConnectionId, InstanceId, Instant, TaskId, Token, TreeId};
 use alloc::format;
@@ -62,6 +63,8 @@ impl Executor {
                 "a variable has a NUL byte",
             ),
             (spec.attempts == Some(0), "at least one attempt is needed"),
+            (spec.needs.len() > MAX_NEEDS, "more than 16 needs"),
+            (!spec.needs.iter().all(Need::is_sound), "a need without a name, or of more than 256 bytes"),
             (
                 changes(spec) > usize::from(whole_folder(spec).is_some()),
                 "changes need one input that arrives as '.'",
@@ -77,6 +80,10 @@ impl Executor {
         let mut names = spec.inputs.iter().map(|input| &input.name).chain(outputs);
         if let Some(bad) = names.find(|name| manifest::check_name(name).is_err()) {
             return Err(PublishError::BadName(String::from_utf8_lossy(bad).into_owned()));
+        }
+        let unmet = || spec.needs.iter().find(|need| !need.is_met_by(&self.settings.labels));
+        if let Some(need) = unmet().filter(|_| spec.placement == Placement::Publisher) {
+            return Err(PublishError::Unmet(need.clone()));
         }
         match self.stage {
             Stage::New | Stage::Running if self.publisher.len() < self.config.limits.max_tasks => Ok(()),
@@ -196,7 +203,12 @@ impl Executor {
                     .map(|held| (held.holder, held.number)),
                 avoid: task.avoid.iter().copied().collect(),
             };
-            self.send(now, registry, publish, out);
+            let needs = task.spec.needs.clone();
+            if needs.is_empty() {
+                self.send(now, registry, publish, out);
+            } else {
+                self.send(now, registry, PublishNeeding { publish, needs }, out);
+            }
         }
     }
 

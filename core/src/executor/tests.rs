@@ -24,6 +24,7 @@ fn publisher() -> (Executor, TaskId) {
         advertise: None,
         slots: 0,
         client: true,
+        labels: Vec::new(),
         lease_only: false,
     };
     let mut executor = Executor::new(Config::new(ME, "me", ClusterKey([0; 32]), 1), settings);
@@ -39,6 +40,7 @@ fn publisher() -> (Executor, TaskId) {
         patience: None,
         attempts: None,
         placement: Placement::Others,
+        needs: Vec::new(),
     };
     executor.handle(now, Event::Command(ExecutorCommand::Publish { token: Token(1), spec }), &mut out);
     let op = out.drain().find_map(|action| match action {

@@ -31,7 +31,7 @@ impl Executor {
                 },
                 None => Reply::NoSuchTask,
             },
-            Question::Nodes | Question::Tasks => Reply::NoSuchTask,
+            Question::Nodes | Question::Tasks | Question::Labels => Reply::NoSuchTask,
         }
     }
 
@@ -102,6 +102,10 @@ fn waiting_text(task: &Task) -> String {
         Some(WaitReason::Proposed(to)) => format!("executor {to} to claim it"),
         Some(WaitReason::AllAvoided) => {
             "another executor to register: it failed on each of those that are there".to_string()
+        }
+        Some(WaitReason::NeedsUnmet) => {
+            let needs: Vec<_> = task.spec.needs.iter().map(ToString::to_string).collect();
+            format!("an executor to register that has {}", needs.join(" and "))
         }
     }
 }

@@ -13,25 +13,35 @@ use core::time::Duration;
 pub(super) const PING_DATA: usize = 8;
 
 impl Link {
-    /// Asks the peer for a sign of life, to measure how long that takes; nothing new while the last one is unanswered.
+    /// Asks the peer for a sign of life, to tell how long that takes; nothing new while the last one is unanswered.
     pub(crate) fn ping<N>(&mut self, io: &mut Io<'_, N>) {
-        if self.pinged.is_none() {
-            self.pinged = Some(io.now);
+        if !matches!(self.pinged, Some((_, true))) {
+            self.pinged = Some((io.now, true));
             self.pings += 1;
             self.say_ping(io);
         }
     }
 
-    /// How long the answer to our [`ping`](Self::ping) took, if this is it.
+    /// How long the answer to our newest ping took, if this is it and somebody wants to know.
     pub(super) fn ponged(&mut self, pong: &DataPack, now: Instant) -> Option<Duration> {
-        let is_ours = self.pinged.is_some() && pong.head[..] == self.pings.to_le_bytes();
-        if is_ours { self.pinged.take().map(|pinged| now.since(pinged)) } else { None }
+        let (pinged, told) = self.pinged.take_if(|_| pong.head[..] == self.pings.to_le_bytes())?;
+        self.round_trip = Some(now.since(pinged));
+        self.round_trip.filter(|_| told)
     }
 
-    /// While a measurement is under way, a ping of any cause carries its number: one answer may stand for several pings, and
-    /// must then be known to stand for that one, too.
+    /// A ping for a sign of life; measured, too, unless one is under way already.
+    fn ask<N>(&mut self, io: &mut Io<'_, N>) {
+        if self.pinged.is_none() {
+            self.pinged = Some((io.now, false));
+            self.pings += 1;
+        }
+        self.say_ping(io);
+    }
+
+    /// Any ping carries the number of the measurement under way: one answer may stand for several pings, and must then be known
+    /// to stand for that one, too.
     fn say_ping<N>(&mut self, io: &mut Io<'_, N>) {
-        let number = self.pinged.map_or(Bytes::new(), |_| Bytes::copy_from_slice(&self.pings.to_le_bytes()));
+        let number = Bytes::copy_from_slice(&self.pings.to_le_bytes());
         self.say(DataPack::new(PackType::PING, number), io);
     }
 
@@ -55,7 +65,7 @@ impl Link {
             self.asked = Some(io.now);
         }
         if self.outbox.is_empty() {
-            self.say_ping(io);
+            self.ask(io);
         } else {
             // What is under way is sign enough.
             self.sent = io.now;

@@ -1,6 +1,7 @@
 //! What a link has yet to send: bounded, one send under way, the rest leaves together.
 
 use crate::config::Limits;
+use crate::connection::Volume;
 use crate::pack::{DataHeader, DataPack, Encoder, PackType};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use bytes::Bytes;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: Encoder,
+    /// How many packs wait.
+    packs: u64,
     /// Bytes of the send under way; 0 if there is none.
     under_way: usize,
     /// Whether it has risen to the high-water mark and not fallen below since.
@@ -49,6 +52,7 @@ impl Outbox {
     fn encode(&mut self, pack: &DataPack, acknowledgement: u64) {
         // Fails above 4 GiB alone; no peer takes that much, so no such pack is queued.
         let pushed = self.waiting.push_with(pack, acknowledgement);
+        self.packs += 1;
         debug_assert!(pushed.is_ok());
     }
 
@@ -71,12 +75,12 @@ impl Outbox {
 
     /// Forgets what waits; what is under way cannot be taken back.
     pub(super) fn drop_waiting(&mut self) {
-        self.waiting = Encoder::new();
+        (self.waiting, self.packs) = (Encoder::new(), 0);
         (self.ack, self.choice, self.pong) = (None, None, None);
     }
 
     /// All that waits as the buffers of one send, unless one is under way or nothing waits.
-    pub(super) fn take(&mut self) -> Option<Vec<Bytes>> {
+    pub(super) fn take(&mut self) -> Option<(Vec<Bytes>, Volume)> {
         if self.under_way() {
             return None;
         }
@@ -85,7 +89,8 @@ impl Outbox {
             return None;
         }
         self.under_way = self.waiting.len();
-        Some(self.waiting.take())
+        let packs = core::mem::take(&mut self.packs);
+        Some((self.waiting.take(), Volume { packs, bytes: self.under_way as u64 }))
     }
 
     /// Puts what is said behind all that waits in its place: nothing goes before it any more.

@@ -30,6 +30,7 @@ impl Link {
                 match sent.welcome(io.key, &pack.head) {
                     Ok(welcome) => {
                         *welcome_bytes = pack.head;
+                        self.round_trip = Some(io.now.since(self.since));
                         return Some(Heard::Welcome(Box::new(welcome)));
                     }
                     Err(reason) => self.fail(reason, io),
@@ -38,7 +39,10 @@ impl Link {
             Reading::Confirm => {
                 let State::WelcomeSent(pending) = &self.state else { return None };
                 match pending.confirm(io.key, &pack.head) {
-                    Ok(resume) => return Some(Heard::Confirm(resume)),
+                    Ok(resume) => {
+                        self.round_trip = Some(io.now.since(self.sent));
+                        return Some(Heard::Confirm(resume));
+                    }
                     Err(reason) => self.fail(reason, io),
                 }
             }

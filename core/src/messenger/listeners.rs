@@ -31,8 +31,8 @@ impl Listeners {
         self.rows.iter().find(|(_, row)| row.address == address).map(|(id, _)| *id)
     }
 
-    pub(super) fn remove(&mut self, id: ConnectionId) -> bool {
-        self.rows.remove(&id).is_some()
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        self.rows.contains_key(&id)
     }
 
     pub(super) fn ids(&self) -> Vec<ConnectionId> {
@@ -80,6 +80,18 @@ impl super::Messenger {
     /// Tells peers where they can dial us from now on.
     pub(super) fn advertise(&mut self) {
         self.manager.advertise(self.listeners.first().map(Address::Socket));
+    }
+
+    /// A listener is closed. Who still waits for it to open is told.
+    pub(super) fn unlistened(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
+        if let Some(Listener { token, open: false, .. }) = self.listeners.rows.remove(&id) {
+            out.notify(MessengerNotice::Rejected { token, error: MessengerError::Unlistened, pack: None });
+        }
+        self.manager.discard(now, id, out);
+        // Somebody else may listen there now.
+        self.forget_here(now, out);
+        self.advertise();
+        self.finish_shutdown(now, out);
     }
 
     pub(super) fn listen_failed(&mut self, now: Instant, id: ConnectionId, error: NetError, out: &mut Out) {

@@ -28,12 +28,12 @@ mod listeners;
 mod peers;
 mod words;
 
-pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice};
+pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice, PeerReport};
 
 use crate::backoff::Backoff;
 use crate::connection::{
     ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, DisconnectReason, KindId, LinkRule,
-    PeerInfo, Role,
+    PeerInfo, Role, Volume,
 };
 use crate::machine::{Actions, Event, Machine};
 use crate::pack::{DataHeader, DataPack, PackType};
@@ -81,6 +81,8 @@ pub struct Messenger {
     timers: Timers<PeerId>,
     /// A listener of ours has just turned away a dial of ours.
     met_myself: bool,
+    /// The application has room for messages of new peers.
+    admits: bool,
     stage: Stage,
 }
 
@@ -107,6 +109,7 @@ impl Messenger {
             local_sent: 0,
             timers: Timers::new(),
             met_myself: false,
+            admits: true,
             stage: Stage::Running,
             config,
         }
@@ -128,6 +131,9 @@ impl Messenger {
             MessengerCommand::Open { token, to } => _ = self.routes.insert(token, to),
             MessengerCommand::Forget { token } => _ = self.routes.remove(&token),
             MessengerCommand::Send { token, packs } => self.send(now, token, packs, out),
+            MessengerCommand::Admit { admits } => self.admits = admits,
+            MessengerCommand::Look { token, at } => self.look(token, at.as_ref(), out),
+            MessengerCommand::Mark { token } => out.notify(MessengerNotice::Marked { token }),
             MessengerCommand::Taken { on: LOCAL, sequence } => {
                 self.local.settle(sequence, |token, count, bytes| {
                     out.notify(MessengerNotice::Settled { token, count, bytes });
@@ -284,6 +290,7 @@ impl Messenger {
             }
             ConnectionEvent::Disconnected { id, reason, .. } => self.disconnected(now, id, reason, out),
             ConnectionEvent::Interrupted { id, reason } => {
+                self.peers.of(id).into_iter().for_each(|peer| self.peers.yield_claims(peer));
                 out.notify(MessengerNotice::Interrupted { on: id, reason });
             }
             ConnectionEvent::Resumed { id } => out.notify(MessengerNotice::Resumed { on: id }),
@@ -294,14 +301,18 @@ impl Messenger {
             ConnectionEvent::AcceptFailing { error, .. } => {
                 out.notify(MessengerNotice::AcceptFailing { error });
             }
-            // How much may be sent is counted in `Settled`, and nobody is pinged.
-            ConnectionEvent::Writable { .. } | ConnectionEvent::Pong { .. } => {}
+            // It lives: who else says that it listens there is wrong.
+            ConnectionEvent::Pong { id, .. } => {
+                self.peers.of(id).into_iter().for_each(|peer| self.peers.deny_claims(peer));
+            }
+            // How much may be sent is counted in `Settled`.
+            ConnectionEvent::Writable { .. } => {}
         }
     }
 
     /// A peer has dialled us: it is the one at its listening address, if somebody waits for that.
     fn accepted(&mut self, now: Instant, id: ConnectionId, info: Box<PeerInfo>, out: &mut Out) {
-        if self.stage != Stage::Running || self.peers.len() >= self.config.limits.max_members {
+        if self.stage != Stage::Running {
             _ = self.manager.close(now, id, out);
             return;
         }
@@ -312,8 +323,12 @@ impl Messenger {
             .filter(|peer| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here));
         let peer = match waiting {
             Some(peer) => peer,
-            // If another instance was known there, the newest is now.
-            None => self.peers.add(address, Backoff::new(self.config.limits.backoff)),
+            None => {
+                // Where somebody else listens who is connected, too, it goes by its socket, at least for now.
+                let taken = self.peers.at(&address).is_some_and(|holder| self.is_linked(holder));
+                let address = if taken { Address::Socket(info.socket) } else { address };
+                self.peers.add(address, Backoff::new(self.config.limits.backoff))
+            }
         };
         self.peers.connects(peer, id);
         self.session_up(now, peer, id, info, out);
@@ -346,10 +361,9 @@ impl Messenger {
                 self.timers.clear(&same);
                 self.release(now, same, out);
             }
-            self.peers.alias(peer, address);
+            self.claim(now, peer, address, out);
         }
-        let at = self.peers.get(peer).map(|row| row.address.clone());
-        let at = info.address.clone().or(at).unwrap_or(Address::Socket(info.socket));
+        let at = self.known_at(peer, &info);
         out.notify(MessengerNotice::Connected { on: id, at, peer: info });
         self.send_all(now, peer, waiting, out);
         if let Stage::Closing(end) = self.stage {
@@ -357,13 +371,50 @@ impl Messenger {
         }
     }
 
+    /// Where a connected peer can be sent to: where it says that it listens, if that is not another one's.
+    fn known_at(&self, peer: PeerId, info: &PeerInfo) -> Address {
+        let is_its = |address: &&Address| self.peers.at(address) == Some(peer);
+        let at = || self.peers.get(peer).map(|row| &row.address);
+        let at = info.address.as_ref().filter(is_its).or_else(at);
+        at.cloned().unwrap_or(Address::Socket(info.socket))
+    }
+
+    fn look(&self, token: Token, at: Option<&Address>, out: &mut Out) {
+        let ids = at.map_or_else(|| self.peers.ids(), |at| self.peers.at(at).into_iter().collect());
+        let report = |id| {
+            let row = self.peers.get(id)?;
+            let info = row.session.and_then(|session| self.manager.peer(session));
+            Some(PeerReport {
+                at: info.map_or_else(|| row.address.clone(), |info| self.known_at(id, info)),
+                peer: info.cloned().map(Box::new),
+                waiting: Volume { packs: row.waiting.len() as u64, bytes: row.waiting_bytes as u64 },
+                statistics: row.session.and_then(|session| self.manager.statistics(session)),
+            })
+        };
+        let peers = ids.into_iter().filter_map(report).collect();
+        out.notify(MessengerNotice::Peers { token, peers });
+    }
+
+    /// A peer says that it listens there. If another one does, too, that one is asked whether it still lives: the address is the
+    /// newcomer's only if it does not (two behind one address translation, or one that was started again).
+    fn claim(&mut self, now: Instant, peer: PeerId, address: Address, out: &mut Out) {
+        let holder = self.peers.at(&address).filter(|holder| *holder != peer && self.is_linked(*holder));
+        let session = holder.and_then(|holder| self.peers.get(holder)).and_then(|row| row.session);
+        match session.map(|session| self.manager.ping(now, session, out)) {
+            Some(Ok(())) => self.peers.claim(peer, address),
+            Some(Err(_)) | None => self.peers.alias(peer, address),
+        }
+    }
+
+    /// Whether a peer has a session that has a link.
+    fn is_linked(&self, peer: PeerId) -> bool {
+        let session = self.peers.get(peer).and_then(|row| row.session);
+        session.is_some_and(|session| self.manager.is_linked(session))
+    }
+
     fn disconnected(&mut self, now: Instant, id: ConnectionId, reason: DisconnectReason, out: &mut Out) {
-        if self.listeners.remove(id) {
-            self.manager.discard(now, id, out);
-            // Somebody else may listen there now.
-            self.forget_here(now, out);
-            self.advertise();
-            return self.finish_shutdown(now, out);
+        if self.listeners.has(id) {
+            return self.unlistened(now, id, out);
         }
         let Some(peer) = self.peers.of(id) else { return };
         let Some(row) = self.peers.get_mut(peer) else { return };
@@ -382,6 +433,7 @@ impl Messenger {
             if forget {
                 self.peers.disconnects(id);
             }
+            self.peers.yield_claims(peer);
         } else if row.session.is_none() {
             self.connect_failed(now, peer, &reason, out);
         }
@@ -477,7 +529,10 @@ impl Messenger {
     fn close_peer(&mut self, now: Instant, peer: PeerId, drain: Duration, out: &mut Out) {
         let Some(row) = self.peers.get_mut(peer) else { return };
         if let Some(session) = row.session {
+            // A dial that is no longer needed must not hold up the end.
+            let spare = row.dial.filter(|dial| row.dialling && *dial != session);
             _ = self.manager.close_within(now, session, drain, out);
+            spare.into_iter().for_each(|dial| _ = self.manager.close(now, dial, out));
         } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
             self.drop_waiting(now, peer, out);
         } else if self.timers.at(&peer).is_none() {
@@ -567,6 +622,7 @@ impl Machine for Messenger {
         while let Some(event) = self.manager.next_event() {
             self.connection(now, event, out);
         }
+        self.manager.admit(self.admits && self.peers.len() < self.config.limits.max_members);
     }
 
     fn deadline(&self) -> Option<Instant> {

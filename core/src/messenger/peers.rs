@@ -45,6 +45,8 @@ pub(super) struct Peers {
     rows: BTreeMap<PeerId, Peer>,
     by_address: BTreeMap<Address, PeerId>,
     by_connection: BTreeMap<ConnectionId, PeerId>,
+    /// Who says that it listens at another one's address, while that one is asked whether it still lives: the newest of each.
+    claims: BTreeMap<Address, PeerId>,
     last: u64,
 }
 
@@ -85,6 +87,31 @@ impl Peers {
         if let Some(row) = self.rows.get_mut(&id) {
             row.aliases.push(address);
         }
+    }
+
+    /// A peer says that it listens where another one does, who was asked whether it still lives.
+    pub(super) fn claim(&mut self, claimer: PeerId, address: Address) {
+        self.claims.insert(address, claimer);
+    }
+
+    /// A peer lives: what others say of its addresses is wrong.
+    pub(super) fn deny_claims(&mut self, holder: PeerId) {
+        self.take_claims(holder);
+    }
+
+    /// A peer cannot be reached: its addresses are those of the peers that say so, if any do.
+    pub(super) fn yield_claims(&mut self, holder: PeerId) {
+        for (address, claimer) in self.take_claims(holder) {
+            self.alias(claimer, address);
+        }
+    }
+
+    fn take_claims(&mut self, holder: PeerId) -> Vec<(Address, PeerId)> {
+        let held = |(address, _): &(&Address, &PeerId)| self.by_address.get(*address) == Some(&holder);
+        let claims = self.claims.iter().filter(held).map(|(address, claimer)| (address.clone(), *claimer));
+        let claims: Vec<_> = claims.collect();
+        claims.iter().for_each(|(address, _)| _ = self.claims.remove(address));
+        claims
     }
 
     /// What this connection tells is about this peer.
@@ -156,6 +183,7 @@ impl Peers {
     /// Forgets a peer without a session; answers the connection that dialled it.
     pub(super) fn remove(&mut self, id: PeerId) -> Option<ConnectionId> {
         let row = self.rows.remove(&id)?;
+        self.claims.retain(|_, claimer| *claimer != id);
         for address in row.aliases {
             self.by_address.remove(&address);
         }
@@ -169,6 +197,10 @@ impl Peers {
         for (address, id) in &self.by_address {
             let knows = self.rows.get(id).is_some_and(|row| row.aliases.contains(address));
             assert!(knows, "{address} leads to a peer that does not know it");
+        }
+        for (address, id) in &self.claims {
+            assert!(self.rows.contains_key(id), "{address} is claimed by nobody");
+            assert!(self.by_address.contains_key(address), "{address} is claimed and free");
         }
         for (connection, id) in &self.by_connection {
             let row = self.rows.get(id);

@@ -1,6 +1,6 @@
 //! What a messenger is asked and what it tells.
 
-use crate::connection::{ConnectionError, DisconnectReason, PeerInfo};
+use crate::connection::{ConnectionError, DisconnectReason, PeerInfo, Statistics, Volume};
 use crate::net::NetError;
 use crate::pack::DataPack;
 use crate::{Address, ConnectionId, Token};
@@ -48,12 +48,30 @@ pub enum MessengerCommand {
         /// [`DICT`](crate::pack::PackType::DICT) or [`RAW`](crate::pack::PackType::RAW).
         packs: Vec<DataPack>,
     },
+    /// Whether there is room for messages of new peers; there is at first. While there is not, who would begin a session is
+    /// refused, and tries again; sessions that are there go on.
+    Admit {
+        /// Whether there is.
+        admits: bool,
+    },
+    /// Tell when everything before this was handled → [`MessengerNotice::Marked`]: what is rejected after that was sent after it.
+    Mark {
+        /// Named in the answer.
+        token: Token,
+    },
     /// The application has taken all messages of a connection up to this one.
     Taken {
         /// Which connection, as `Received` said.
         on: ConnectionId,
         /// The last one's sequence.
         sequence: u64,
+    },
+    /// Tell how peers fare → [`MessengerNotice::Peers`].
+    Look {
+        /// Named in the answer.
+        token: Token,
+        /// Only the one that is sent to there; `None`: all.
+        at: Option<Address>,
     },
     /// End the session with a peer: what was sent to it is acknowledged or reported first.
     Disconnect {
@@ -95,6 +113,18 @@ pub enum MessengerNotice {
         error: MessengerError,
         /// The message that was not queued, if it was one.
         pack: Option<DataPack>,
+    },
+    /// All commands before a `Mark` were handled.
+    Marked {
+        /// The command's.
+        token: Token,
+    },
+    /// How peers fare, at this moment.
+    Peers {
+        /// The command's.
+        token: Token,
+        /// Those that are connected or waited for.
+        peers: Vec<PeerReport>,
     },
     /// A message has come. It is acknowledged once the application says that it has taken it.
     Received {
@@ -174,6 +204,19 @@ pub enum MessengerNotice {
     Down,
 }
 
+/// How one peer fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerReport {
+    /// Where it can be sent to.
+    pub at: Address,
+    /// Who it is, while it is connected.
+    pub peer: Option<Box<PeerInfo>>,
+    /// Messages that wait for a connection.
+    pub waiting: Volume,
+    /// What the session has carried, while there is one.
+    pub statistics: Option<Statistics>,
+}
+
 /// Why a command was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessengerError {
@@ -181,6 +224,8 @@ pub enum MessengerError {
     NotOpen,
     /// It is shut down.
     Closed,
+    /// The listener was closed before it was open.
+    Unlistened,
     /// As many peers are connected or waited for as may be.
     TooManyPeers,
     /// The connection layer refuses.
@@ -192,6 +237,7 @@ impl fmt::Display for MessengerError {
         match self {
             Self::NotOpen => f.write_str("nobody said where to send this to"),
             Self::Closed => f.write_str("the messenger is shut down"),
+            Self::Unlistened => f.write_str("it was told to stop listening before it did"),
             Self::TooManyPeers => f.write_str("there is no room for one more peer"),
             Self::Connection(error) => fmt::Display::fmt(error, f),
         }

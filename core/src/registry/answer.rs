@@ -6,6 +6,7 @@ use super::sessions::Session;
 use super::{Out, Registry, RegistryNotice};
 use crate::connection::DisconnectReason;
 use crate::message::{Answer, Ask, MAX_ROWS, NodeRow, Question, Reply, TaskRow, TaskState};
+use crate::needs::Label;
 use crate::time::Instant;
 use crate::{Address, ConnectionId, InstanceId, TaskId, TaskName};
 use alloc::string::{String, ToString};
@@ -42,6 +43,7 @@ impl Registry {
         let reply = match &question {
             Question::Nodes => Some(self.nodes(now, &session)),
             Question::Tasks => Some(self.tasks(now)),
+            Question::Labels => Some(self.labels()),
             Question::Cancel(name) | Question::Why(name) => match self.meant(name) {
                 Meant::Task(task) => {
                     let pending = Pending { asker: id, request, task, question };
@@ -108,7 +110,11 @@ impl Registry {
         let Answer { request, reply } = answer;
         match reply {
             Reply::Cancelled(_) | Reply::Why(_) | Reply::AlreadyEnded(..) | Reply::NoSuchTask => {}
-            Reply::Nodes(_) | Reply::Tasks { .. } | Reply::Ambiguous(_) | Reply::PublisherSilent(_) => {
+            Reply::Nodes(_)
+            | Reply::Tasks { .. }
+            | Reply::Labels(_)
+            | Reply::Ambiguous(_)
+            | Reply::PublisherSilent(_) => {
                 self.misbehaved(now, id, "answered what it was not asked", out);
                 return;
             }
@@ -156,6 +162,18 @@ impl Registry {
         Reply::Nodes(rows.take(MAX_ROWS).take_while(|row| fits(&mut room, node_size(row))).collect())
     }
 
+    /// Of those that `nodes` lists.
+    fn labels(&self) -> Reply {
+        let rows = self.members.iter().take(MAX_ROWS);
+        let labelled = rows.filter(|(_, member)| !member.labels.is_empty());
+        let mut room = MAX_LIST;
+        let size = |labels: &[Label]| {
+            labels.iter().map(|(name, value)| 16 + name.len() + value.len()).sum::<usize>()
+        };
+        let labels = labelled.map(|(instance, member)| (instance, member.labels.clone()));
+        Reply::Labels(labels.take_while(|(_, labels)| fits(&mut room, 32 + size(labels))).collect())
+    }
+
     fn tasks(&self, now: Instant) -> Reply {
         let mut room = MAX_LIST;
         let name = |id: InstanceId| match self.members.member(id) {
@@ -192,7 +210,7 @@ fn spelled_out(question: &Question, task: TaskId) -> Question {
     match question {
         Question::Cancel(_) => Question::Cancel(name),
         Question::Why(_) => Question::Why(name),
-        Question::Nodes | Question::Tasks => question.clone(),
+        Question::Nodes | Question::Tasks | Question::Labels => question.clone(),
     }
 }
 

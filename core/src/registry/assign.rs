@@ -1,6 +1,7 @@
 //! Who gets which proposal: matching, moving to whoever is idle, taking back, and telling publishers what their tasks wait
 //! for. All of it happens within the `handle` in which something changed.
 
+use super::members::Members;
 use super::pairs::Pairs;
 use super::queue::{Class, State};
 use super::waits::TOLD;
@@ -47,11 +48,11 @@ impl Registry {
 
     /// The publisher's first task that anybody with room may get, and the best of those.
     fn match_one(&mut self, publisher: InstanceId) -> Option<(TaskId, InstanceId)> {
-        let Self { queue, capacity, pairs, looked, .. } = self;
+        let Self { queue, capacity, pairs, members, looked, .. } = self;
         *looked += 1;
         queue.heads(publisher).find_map(|(class, task)| {
             *looked += 1;
-            let admitted = |member| admits(pairs, class, publisher, member);
+            let admitted = |member| admits(pairs, members, class, publisher, member);
             let to = match class.placement {
                 Placement::Publisher => {
                     Some(publisher).filter(|member| capacity.has_room(*member) && admitted(*member))
@@ -224,29 +225,22 @@ impl Registry {
         }
         let Some(class) = self.queue.class(task) else { return WaitReason::NoExecutor };
         let publisher = task.publisher;
-        let own = Some(publisher).filter(|member| self.capacity.is_able(*member));
-        let (placed, admitted) = match class.placement {
-            Placement::Publisher => {
-                (own.is_some(), own.is_some_and(|member| self.admits(&class, publisher, member)))
+        let mut reason = WaitReason::NoExecutor;
+        for member in self.capacity.able().filter(|member| places(class.placement, publisher, *member)) {
+            if self.admits(&class, publisher, member) {
+                return WaitReason::NoFreeSlot;
             }
-            Placement::Others | Placement::Anyone => {
-                let mut placed = self
-                    .capacity
-                    .able()
-                    .filter(|member| places(class.placement, publisher, *member))
-                    .peekable();
-                (placed.peek().is_some(), placed.any(|member| self.admits(&class, publisher, member)))
+            if class.is_met_by(self.members.labels(member)) {
+                reason = WaitReason::AllAvoided;
+            } else if reason == WaitReason::NoExecutor {
+                reason = WaitReason::NeedsUnmet;
             }
-        };
-        match (placed, admitted) {
-            (false, _) => WaitReason::NoExecutor,
-            (true, false) => WaitReason::AllAvoided,
-            (true, true) => WaitReason::NoFreeSlot,
         }
+        reason
     }
 
     fn admits(&self, class: &Class, publisher: InstanceId, member: InstanceId) -> bool {
-        admits(&self.pairs, class, publisher, member)
+        admits(&self.pairs, &self.members, class, publisher, member)
     }
 }
 
@@ -259,6 +253,15 @@ fn places(placement: Placement, publisher: InstanceId, member: InstanceId) -> bo
 }
 
 /// Whether a task of this class may go to the member now.
-fn admits(pairs: &Pairs, class: &Class, publisher: InstanceId, member: InstanceId) -> bool {
-    places(class.placement, publisher, member) && !class.avoids(member) && !pairs.is_cut(publisher, member)
+fn admits(
+    pairs: &Pairs,
+    members: &Members,
+    class: &Class,
+    publisher: InstanceId,
+    member: InstanceId,
+) -> bool {
+    places(class.placement, publisher, member)
+        && class.is_met_by(members.labels(member))
+        && !class.avoids(member)
+        && !pairs.is_cut(publisher, member)
 }

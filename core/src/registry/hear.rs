@@ -5,8 +5,10 @@ use super::queue::{Publication, Published, State};
 use super::sessions::{Session, Standing};
 use super::{Out, Registry, RegistryNotice};
 use crate::message::{
-    Accepted, Decline, DeclineReason, Ended, Heartbeat, Message, Open, Publish, Register, Registered, Taken,
+    Accepted, Decline, DeclineReason, Ended, Heartbeat, Message, Open, Publish, PublishNeeding, Register,
+    Registered, Taken,
 };
+use crate::needs::{MAX_BYTES, MAX_LABELS, MAX_NEEDS, Need};
 use crate::{Config, ConnectionId, InstanceId, Instant, TaskId};
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -14,8 +16,6 @@ use alloc::vec::Vec;
 
 /// Slots of one member at most.
 const MAX_SLOTS: u32 = 65_536;
-/// Labels of one member, and bytes of each of their halves, at most.
-const MAX_LABELS: (usize, usize) = (64, 256);
 /// Unclaimed proposals that a member may list for tasks that are not known yet; soft state, so more are not remembered.
 const MAX_LISTED: usize = 4096;
 
@@ -60,7 +60,10 @@ impl Registry {
                 self.unsettled = true;
             }
             Message::Leave(_) => self.gone(now, member, true, out),
-            Message::Publish(publish) => self.published(now, id, session, publish, out),
+            Message::Publish(publish) => self.published(now, id, session, publish, Vec::new(), out),
+            Message::PublishNeeding(PublishNeeding { publish, needs }) => {
+                self.published(now, id, session, publish, needs, out);
+            }
             Message::Decline(decline) => self.declined(now, member, &decline, out),
             Message::Taken(Taken { task, by, attempt }) if task.publisher == member => {
                 self.queue.confirm(task);
@@ -225,6 +228,7 @@ impl Registry {
         id: ConnectionId,
         session: Session,
         publish: Publish,
+        needs: Vec<Need>,
         out: &mut Out,
     ) {
         let Publish { task, title, placement, publisher, taken, avoid } = publish;
@@ -232,10 +236,14 @@ impl Registry {
             self.misbehaved(now, id, "published a task of another publisher", out);
             return;
         }
+        if needs.len() > MAX_NEEDS || !needs.iter().all(Need::is_sound) {
+            self.misbehaved(now, id, "published a task with too many or too long needs", out);
+            return;
+        }
         let Some(member) = self.members.member(session.peer) else { return };
         let name = Arc::clone(&member.name);
         self.members.set_claims_at(session.peer, publisher.completed(session.socket.ip().to_canonical()));
-        let published = Published { title, publisher: name, placement, avoid };
+        let published = Published { title, publisher: name, placement, avoid, needs };
         let publication = self.queue.publish(now, task, published);
         let again = match publication {
             Publication::New => false,
@@ -345,13 +353,12 @@ impl Registry {
 
 /// What is wrong with a registration, if anything.
 fn flaw(register: &Register) -> Option<&'static str> {
-    let (count, bytes) = MAX_LABELS;
     if register.name.is_empty() || register.name.len() > Config::MAX_NAME {
         Some("registered without a name, or with one that is too long")
     } else if register.slots > MAX_SLOTS {
         Some("registered more slots than any machine has")
-    } else if register.labels.len() > count
-        || register.labels.iter().any(|(key, value)| key.len() > bytes || value.len() > bytes)
+    } else if register.labels.len() > MAX_LABELS
+        || register.labels.iter().any(|(name, value)| name.len() > MAX_BYTES || value.len() > MAX_BYTES)
     {
         Some("registered too many or too long labels")
     } else {

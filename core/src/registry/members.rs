@@ -1,5 +1,6 @@
 //! `Members`: who is registered (the seed's ExecutorMgr), and how long each has been silent.
 
+use crate::needs::Label;
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId, TaskId};
@@ -20,9 +21,8 @@ pub(super) struct Member {
     pub(super) claims_at: Address,
     pub(super) slots: u32,
     pub(super) client: bool,
-    /// What tasks that state their needs will be matched by.
-    #[expect(dead_code, reason = "kept from the first day, matched once tasks can state needs")]
-    pub(super) labels: Vec<(String, String)>,
+    /// What tasks that state their needs are matched by.
+    pub(super) labels: Vec<Label>,
     /// Its registration connection; `None` since that broke.
     pub(super) connection: Option<ConnectionId>,
     /// When it was last heard of.
@@ -50,7 +50,7 @@ pub(super) struct Registration {
     pub(super) address: Address,
     pub(super) slots: u32,
     pub(super) client: bool,
-    pub(super) labels: Vec<(String, String)>,
+    pub(super) labels: Vec<Label>,
 }
 
 /// What became of a registration.
@@ -103,6 +103,11 @@ impl Members {
             listed: BTreeMap::new(),
             timers: Timers::new(),
         }
+    }
+
+    /// What the member says of itself.
+    pub(super) fn labels(&self, member: InstanceId) -> &[Label] {
+        self.members.get(&member).map(|member| &member.labels[..]).unwrap_or_default()
     }
 
     /// Records a member under its connection; a known one is replaced.

@@ -5,6 +5,7 @@
 //! within one publisher the task that was published first goes first, also after it was given back.
 
 use crate::message::{EndKind, Placement};
+use crate::needs::{Label, Need};
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{AttemptNumber, InstanceId, Instant, TaskId, TaskName};
@@ -50,6 +51,8 @@ pub(super) struct Task {
     placement: Placement,
     /// Sorted.
     avoid: Vec<InstanceId>,
+    /// Sorted.
+    needs: Arc<[Need]>,
     /// Who gave it back, and until when each is left alone with it.
     declined: Vec<(InstanceId, Instant)>,
     /// How often it was given back in a row: makes the pauses longer.
@@ -68,6 +71,8 @@ pub(super) struct Class {
     pub(super) placement: Placement,
     /// Who must not; sorted.
     pub(super) avoid: Vec<InstanceId>,
+    /// What they must have; sorted.
+    pub(super) needs: Arc<[Need]>,
 }
 
 /// What one publisher has here that has not ended.
@@ -91,6 +96,7 @@ pub(super) struct Published {
     pub(super) publisher: Arc<str>,
     pub(super) placement: Placement,
     pub(super) avoid: Vec<InstanceId>,
+    pub(super) needs: Vec<Need>,
 }
 
 /// What became of a publication.
@@ -150,12 +156,15 @@ impl Queue {
 
     /// Takes a publication. A known task keeps its place and state; its demands become those given now.
     pub(super) fn publish(&mut self, now: Instant, id: TaskId, published: Published) -> Publication {
-        let Published { mut title, publisher, placement, avoid } = published;
+        let Published { mut title, publisher, placement, avoid, mut needs } = published;
+        needs.sort_unstable();
+        needs.dedup();
         self.confirm(id);
         if self.tasks.contains_key(&id) {
             self.redemand(id, |task| {
                 task.placement = placement;
                 task.avoid = bounded(avoid);
+                task.needs = needs.into();
             });
             return Publication::Again;
         }
@@ -174,6 +183,7 @@ impl Queue {
             publisher,
             placement,
             avoid: bounded(avoid),
+            needs: needs.into(),
             declined: Vec::new(),
             declines: 0,
             moves: 0,
@@ -598,7 +608,7 @@ impl Task {
             avoid.sort_unstable();
             avoid.dedup();
         }
-        Class { placement: self.placement, avoid }
+        Class { placement: self.placement, avoid, needs: Arc::clone(&self.needs) }
     }
 }
 
@@ -606,6 +616,11 @@ impl Class {
     /// Whether the member is to be left alone with these tasks.
     pub(super) fn avoids(&self, member: InstanceId) -> bool {
         self.avoid.binary_search(&member).is_ok()
+    }
+
+    /// Whether these labels are all that they need.
+    pub(super) fn is_met_by(&self, labels: &[Label]) -> bool {
+        self.needs.iter().all(|need| need.is_met_by(labels))
     }
 }
 
@@ -645,6 +660,7 @@ mod tests {
             title: "true".into(),
             publisher: "p".into(),
             placement: Placement::Others,
+            needs: Vec::new(),
             avoid: avoid.iter().copied().map(node).collect(),
         }
     }

@@ -11,6 +11,7 @@ mod recorded;
 mod rules;
 mod session_chaos;
 mod sessions;
+mod statistics;
 mod strangers;
 mod world;
 mod wrong_order;

@@ -255,3 +255,98 @@ fn n13_an_acceptor_that_welcomes_with_a_wrong_standing_is_refused_and_dialled_ag
         );
     }
 }
+
+/// Says goodbye after its Confirm: a session that was, of one more pair.
+fn come_and_go(world: &mut World, connection: u64) {
+    let hello = Hello { connection, ..Hello::new(SESSIONS, 1) };
+    let (raw, welcome) = world.raw_hello(B, &hello);
+    let (mine, ..) = standing(&welcome.head);
+    let resume = resume(1, mine, 0);
+    world.raw_pack(&raw, &confirm_with(&KEY, &hello.bytes(), &welcome.head, &resume));
+    world.raw_pack(&raw, &DataPack::new(PackType::GOODBYE, Vec::new()));
+    world.raw_close(&raw);
+}
+
+#[test]
+fn n13_what_a_welcome_told_holds_whatever_is_forgotten_of_others_meanwhile() {
+    let mut world = crate::sessions::two();
+    let hello = hello(1);
+    let (raw, welcome) = world.raw_hello(B, &hello);
+    assert_eq!(standing(&welcome.head), (1, 0, 0));
+    // More pairs than are remembered come and go before its Confirm is there.
+    (1..1200).for_each(|connection| come_and_go(&mut world, connection));
+    world.take(1);
+    let resume = resume(1, 1, 0);
+    world.raw_pack(&raw, &confirm_with(&KEY, &hello.bytes(), &welcome.head, &resume));
+    world.take_accepted(1);
+    assert!(!world.raw_ended(&raw), "a session that was about to begin");
+}
+
+#[test]
+fn n13_a_welcome_means_nothing_once_its_own_pair_was_forgotten() {
+    let mut world = crate::sessions::two();
+    let late = hello(5);
+    let (mut raw, welcome) = world.raw_hello(B, &late);
+    // The same pair has a whole session meanwhile, whose end was ours, and is forgotten behind it.
+    let (_, welcomed) = dial(&mut world, 4, (1, 1, 0));
+    assert_eq!(welcomed, standing(&welcome.head));
+    let id = world.take_accepted(1);
+    world.close(1, id).unwrap();
+    world.pass(Duration::from_secs(1));
+    (1..1200).for_each(|connection| come_and_go(&mut world, connection));
+    let resume = resume(1, 1, 0);
+    world.raw_pack(&raw, &confirm_with(&KEY, &late.bytes(), &welcome.head, &resume));
+    refused(&mut world, &mut raw, RefuseCode::Stale);
+}
+
+#[test]
+fn n8_who_never_chooses_between_its_links_piles_up_only_a_few() {
+    let mut world = crate::sessions::two();
+    // Smaller than any node's: to choose is its business.
+    let instance = InstanceId(1_u128.to_be_bytes());
+    let mut links = Vec::new();
+    for epoch in 1..=40 {
+        let hello = Hello { instance, ..Hello::new(PAIR, epoch) };
+        let (raw, welcome) = world.raw_hello(B, &hello);
+        let generation = standing(&welcome.head).0;
+        let resume = resume(1, generation, 0);
+        world.raw_pack(&raw, &confirm_with(&KEY, &hello.bytes(), &welcome.head, &resume));
+        links.push(raw);
+    }
+    let open = links.iter().filter(|raw| !world.raw_ended(raw)).count();
+    assert_eq!(open, 8);
+    assert!(!world.raw_ended(links.last().unwrap()), "the newest is what it sends on");
+    // The session goes on.
+    let id = world.take_accepted(1);
+    world.raw_pack(links.last().unwrap(), &message(1, 0));
+    assert_eq!(world.texts(1), ["1"]);
+    assert_eq!(world.state(1, id), Some(ConnectionState::Connected));
+}
+
+#[test]
+fn n8_who_has_no_room_refuses_new_sessions_and_no_link_of_an_old_one() {
+    let (mut world, raw, id) = joined();
+    world.command(1, ConnectionCommand::Admit { admits: false });
+    let (mut other, answer) = world.raw_hello(B, &Hello::new(SESSIONS, 1));
+    assert_eq!(refusal(&answer), RefuseCode::Full as u16);
+    assert_eq!(world.raw_next(&mut other), None);
+    // One that was welcomed before is judged again.
+    world.command(1, ConnectionCommand::Admit { admits: true });
+    let hello = Hello::new(SESSIONS, 2);
+    let (mut welcomed, welcome) = world.raw_hello(B, &hello);
+    world.command(1, ConnectionCommand::Admit { admits: false });
+    let confirm = confirm_with(&KEY, &hello.bytes(), &welcome.head, &resume(1, 1, 0));
+    world.raw_pack(&welcomed, &confirm);
+    refused(&mut world, &mut welcomed, RefuseCode::Full);
+    // The session that is there goes on, on another link.
+    world.raw_close(&raw);
+    let (mut again, welcomed) = dial(&mut world, 2, (1, 1, 1));
+    assert_eq!(welcomed, (1, 1, 1));
+    assert_eq!(world.raw_next(&mut again).map(|pack| pack.pack_type), Some(PackType::USE));
+    world.raw_pack(&again, &message(2, 1));
+    assert_eq!(world.texts(1), ["2"]);
+    assert_eq!(world.state(1, id), Some(ConnectionState::Connected));
+    world.command(1, ConnectionCommand::Admit { admits: true });
+    let (_, answer) = world.raw_hello(B, &Hello::new(SESSIONS, 3));
+    assert_eq!(answer.pack_type, PackType::WELCOME);
+}

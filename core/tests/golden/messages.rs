@@ -23,6 +23,7 @@ pub(crate) const NUMBERS: &[(u16, &str)] = &[
     (42, "Open"),
     (43, "Ended"),
     (44, "Waits"),
+    (45, "PublishNeeding"),
     (64, "Ask"),
     (65, "Answer"),
     (96, "Claim"),
@@ -144,6 +145,9 @@ fn registration(all: &mut Samples) {
     add(all, "NoFreeSlot", Waits { task, reason: WaitReason::NoFreeSlot });
     add(all, "Proposed", Waits { task, reason: WaitReason::Proposed(instance(2)) });
     add(all, "AllAvoided", Waits { task, reason: WaitReason::AllAvoided });
+    add(all, "NeedsUnmet", Waits { task, reason: WaitReason::NeedsUnmet });
+    let needs = ["gpu", "os=linux"].map(|need| need.parse().unwrap()).to_vec();
+    add(all, "", PublishNeeding { publish: publish(Placement::Anyone), needs });
 }
 
 fn questions(all: &mut Samples) {
@@ -153,6 +157,7 @@ fn questions(all: &mut Samples) {
     add(all, "Tasks", Ask { request: 5, question: Question::Tasks });
     add(all, "Cancel", Ask { request: 5, question: Question::Cancel(name("01ab")) });
     add(all, "Why", Ask { request: 5, question: Question::Why(name("f")) });
+    add(all, "Labels", Ask { request: 5, question: Question::Labels });
     let mut answer = |what: &str, reply| add(all, what, Answer { request: 5, reply });
     let node = NodeRow {
         instance: instance(2),
@@ -195,6 +200,7 @@ fn questions(all: &mut Samples) {
     answer("NoSuchTask", Reply::NoSuchTask);
     answer("Ambiguous", Reply::Ambiguous(vec![task_of(1, 7), task_of(2, 7)]));
     answer("PublisherSilent", Reply::PublisherSilent(task));
+    answer("Labels", Reply::Labels(vec![(instance(2), vec![("gpu".into(), String::new())])]));
 }
 
 fn tasks(all: &mut Samples) {

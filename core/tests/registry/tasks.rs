@@ -378,3 +378,85 @@ fn t14_a_freed_task_is_proposed_again_as_soon_as_its_publisher_says_so() {
     assert_eq!(world.assigned(one), [task]);
     assert_eq!(world.notices()[0], RegistryNotice::TaskOpen(task));
 }
+
+/// An executor that says this of itself.
+fn labelled(world: &mut World, name: &str, labels: &[(&str, &str)]) -> Node {
+    let node = world.stranger();
+    let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    world.say(node, Register { labels, ..register(name, 1) });
+    node
+}
+
+fn publish_needing(world: &mut World, publisher: Node, needs: &[&str]) -> TaskId {
+    let publish = world.publication(publisher);
+    let task = publish.task;
+    let needs = needs.iter().map(|need| need.parse().unwrap()).collect();
+    world.say(publisher, PublishNeeding { publish, needs });
+    task
+}
+
+#[test]
+fn t12_what_nobody_there_has_is_said_at_once_and_waits_for_one_that_has_it() {
+    let mut world = World::new();
+    let publisher = world.executor("p", 0);
+    let task = publish_needing(&mut world, publisher, &["gpu=a100", "os=linux"]);
+    assert_eq!(world.waits(publisher), [(task, WaitReason::NoExecutor)]);
+    // Neither one that has nothing, nor one that has a part, nor one whose value is another.
+    let one = labelled(&mut world, "one", &[]);
+    let two = labelled(&mut world, "two", &[("os", "linux")]);
+    let three = labelled(&mut world, "three", &[("os", "linux"), ("gpu", "t4")]);
+    for other in [one, two, three] {
+        assert_eq!(world.assigned(other), []);
+    }
+    assert_eq!(world.waits(publisher), [(task, WaitReason::NeedsUnmet)]);
+    let four = labelled(&mut world, "four", &[("gpu", "a100"), ("os", "linux")]);
+    assert_eq!(world.assigned(four), [task]);
+    assert_eq!(world.waits(publisher), [(task, WaitReason::Proposed(instance(four)))]);
+    // It is gone again: nobody else will do.
+    world.kill(four);
+    assert_eq!(world.waits(publisher), [(task, WaitReason::NeedsUnmet)]);
+}
+
+#[test]
+fn t12_one_that_is_busy_is_waited_for_and_tasks_without_needs_pass() {
+    let mut world = World::with(|limits| limits.proposals_ahead = 0);
+    let publisher = world.executor("p", 0);
+    let gpu = labelled(&mut world, "gpu", &[("gpu", "")]);
+    let plain = labelled(&mut world, "plain", &[]);
+    let tasks = [(); 3].map(|()| publish_needing(&mut world, publisher, &["gpu"]));
+    let waits = world.waits(publisher);
+    assert_eq!(waits.last(), Some(&(tasks[2], WaitReason::NoFreeSlot)), "it is there, and has enough to do");
+    assert_eq!(world.assigned(plain), []);
+    // Nor are they moved to who has nothing to do.
+    world.say(plain, Heartbeat { free: 1 });
+    assert_eq!(world.assigned(plain), []);
+    let any = world.publish(publisher);
+    assert_eq!(world.assigned(plain), [any], "behind them, and not held up by them");
+    assert!(!world.assigned(gpu).contains(&any));
+}
+
+#[test]
+fn t12_needs_may_change_with_a_further_publication_and_labels_with_a_further_registration() {
+    let mut world = World::new();
+    let publisher = world.executor("p", 0);
+    let one = labelled(&mut world, "one", &[]);
+    let publish = world.publication(publisher);
+    let needs = vec!["gpu".parse().unwrap()];
+    world.say(publisher, PublishNeeding { publish: publish.clone(), needs: needs.clone() });
+    assert_eq!(world.assigned(one), []);
+    world.say(one, Register { labels: vec![("gpu".into(), "any".into())], ..register("one", 1) });
+    assert_eq!(world.assigned(one), [publish.task]);
+}
+
+#[test]
+fn t12_too_many_and_too_long_needs_end_the_link_and_nothing_else() {
+    for needs in [vec!["x".parse().unwrap(); 17], vec![needs::Need { name: "x".repeat(300), value: None }]] {
+        let mut world = World::new();
+        let publisher = world.executor("p", 0);
+        let publish = world.publication(publisher);
+        world.notices();
+        world.say(publisher, PublishNeeding { publish, needs });
+        assert!(matches!(world.notices()[0], RegistryNotice::Misbehaved { .. }));
+        world.executor("q", 1);
+    }
+}

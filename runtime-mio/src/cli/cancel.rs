@@ -58,6 +58,6 @@ fn cancel_one(common: &Common, args: &CancelArgs, name: &TaskName) -> Outcome<(V
         Reply::NoSuchTask => Err(no_such_task(name)),
         Reply::Ambiguous(tasks) => Err(ambiguous(name, &tasks)),
         Reply::PublisherSilent(task) => Err(publisher_silent(task)),
-        Reply::Nodes(_) | Reply::Tasks { .. } | Reply::Why(_) => Err(wrong_answer()),
+        Reply::Nodes(_) | Reply::Tasks { .. } | Reply::Labels(_) | Reply::Why(_) => Err(wrong_answer()),
     }
 }

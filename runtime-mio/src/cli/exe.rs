@@ -8,6 +8,7 @@ use super::{Common, logging, notices};
 use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
+use xxnet_core::needs::{Label, Need};
 use xxnet_core::{Address, ExecutorConfig};
 
 /// The options of `xxnet exe`.
@@ -28,6 +29,9 @@ pub(crate) struct ExecutorArgs {
     /// Commands to run at once [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     slots: Option<u32>,
+    /// What this executor has, for `xxnet run --need`: a name, or a name and a value; `os` and `arch` are known by themselves
+    #[arg(long = "label", value_name = "NAME[=VALUE]")]
+    labels: Vec<Need>,
     /// Where tasks get their folders [default: ~/.cache/xxnet/work]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
@@ -58,6 +62,7 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
         advertise: args.advertise,
         slots: args.slots.unwrap_or_else(cores),
         client: false,
+        labels: labels(args.labels),
         lease_only: args.lease_only,
     };
     let mut ended = Ok(exit::OK);
@@ -87,6 +92,16 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
         },
     )?;
     ended
+}
+
+/// What an executor on this machine says of itself.
+pub(crate) fn labels(given: Vec<Need>) -> Vec<Label> {
+    let known = [("os", std::env::consts::OS), ("arch", std::env::consts::ARCH)];
+    let known = known.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    known
+        .into_iter()
+        .chain(given.into_iter().map(|label| (label.name, label.value.unwrap_or_default())))
+        .collect()
 }
 
 /// How many cores this process may use.

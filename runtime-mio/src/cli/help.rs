@@ -68,6 +68,7 @@ Examples:
   xxnet run -C . -- make
   tar c src | xxnet run -- wc -c
   xxnet run --timeout 5m -e SEED=7 -- ./simulate
+  xxnet run --need gpu --need os=linux -- ./train
 
 Exit codes:
   the command's own, or 128+N if signal N ended it
@@ -101,6 +102,7 @@ lost, and when this executor ends, however it ends.
 Examples:
   xxnet exe --reg one               registers with the host `one`
   xxnet exe --reg one,two --slots 4 --work-dir /scratch/xxnet
+  xxnet exe --reg one --label gpu --label site=lab2
   xxnet exe --reg one --listen 0.0.0.0:7701 --advertise gateway.example:7701
 
 Exit codes:

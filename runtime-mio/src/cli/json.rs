@@ -105,33 +105,10 @@ pub(crate) fn dict_of(text: &[u8]) -> Result<Dict, NoMessage> {
         let what = what.split(" at line ").next().unwrap_or(&what).to_owned();
         NoMessage { line: error.line(), column: error.column(), what: format!("no JSON: {what}") }
     })?;
-    match value_of(value)? {
-        Value::Dict(dict) => Ok(dict),
-        _ => Err(NoMessage::whole("a message is a JSON object, like {\"answer\": 42}")),
+    if !value.is_object() {
+        return Err(NoMessage::whole("a message is a JSON object, like {\"answer\": 42}"));
     }
-}
-
-fn value_of(json: Json) -> Result<Value, NoMessage> {
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(value), _) => Value::Int(value),
-            (None, Some(value)) if number.is_f64() => Value::Float(value),
-            _ => {
-                let most = i64::MAX;
-                return Err(NoMessage::whole(format!(
-                    "{number} is too large: a whole number is {most} at most"
-                )));
-            }
-        },
-        Json::String(text) => Value::Str(text),
-        Json::Array(values) => Value::List(values.into_iter().map(value_of).collect::<Result<_, _>>()?),
-        Json::Object(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| Ok((key, value_of(value)?)));
-            Value::Dict(entries.collect::<Result<Dict, _>>()?)
-        }
-    })
+    Dict::from_serialize(&value).map_err(|error| NoMessage::whole(error.to_string()))
 }
 
 /// As RFC 4648 has it, with padding.
@@ -174,7 +151,8 @@ mod tests {
         assert_eq!(told("{\"a\":\n 1,}"), "line 7, line 2, column 4: no JSON: trailing comma");
         assert_eq!(told("{} {}"), "line 7, column 4: no JSON: trailing characters");
         assert_eq!(told("[1]"), "line 7: a message is a JSON object, like {\"answer\": 42}");
-        assert!(told(r#"{"a": [18446744073709551615]}"#).starts_with("line 7: 18446744073709551615 is too"));
+        let large = r#"{"a": [18446744073709551615]}"#;
+        assert_eq!(told(large), "line 7: a[0]: a number of 1.8446744073709551615e19 does not fit in 64 bits");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Notable for NetEvent {
             | Self::Refused { .. }
             | Self::TurnedAway { .. }
             | Self::AcceptFailing(_)
-            | Self::Missed(_) => Level::WARN,
+            | Self::Missed { .. } => Level::WARN,
             Self::Connected { .. }
             | Self::Interrupted { .. }
             | Self::Resumed { .. }
@@ -159,7 +159,9 @@ impl Notable for NetEvent {
             }
             Self::TurnedAway { from, reason } => turned_away(from, reason),
             Self::AcceptFailing(error) => ("accept-failing", json!({ "why": error.to_string() })),
-            Self::Missed(events) => ("missed", json!({ "events": events })),
+            Self::Missed { events, messages } => {
+                ("missed", json!({ "events": events, "messages": messages }))
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
+use xxnet_core::needs::Need;
 
 /// The options of `xxnet up`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,9 @@ pub(crate) struct UpArgs {
     /// Commands that each executor runs at once [default: the cores, shared out]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     slots: Option<u32>,
+    /// What each executor has, for `xxnet run --need`
+    #[arg(long = "label", value_name = "NAME[=VALUE]")]
+    labels: Vec<Need>,
     /// Where the registry listens; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = listen)]
     listen: Address,
@@ -51,16 +55,15 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
     for number in 1..=args.executors {
         let name = format!("node-{number}");
         let listen = SocketAddr::new(at.ip(), 0);
-        executors.push(children.daemon(
-            &name,
-            &words(&[
-                "exe",
-                &format!("--reg={dialled}"),
-                &format!("--name={name}"),
-                &format!("--slots={slots}"),
-                &format!("--listen={listen}"),
-            ]),
-        )?);
+        let mut words = words(&[
+            "exe",
+            &format!("--reg={dialled}"),
+            &format!("--name={name}"),
+            &format!("--slots={slots}"),
+            &format!("--listen={listen}"),
+        ]);
+        words.extend(args.labels.iter().map(|label| format!("--label={label}")));
+        executors.push(children.daemon(&name, &words)?);
     }
     children.wait_for_all(&executors, "registered", |_, heard| shown.show(heard, level))?;
     greet(dialled, args.executors, slots)?;

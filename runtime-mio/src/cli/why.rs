@@ -37,7 +37,9 @@ pub(crate) fn why(common: &Common, args: &WhyArgs) -> Outcome<u8> {
         Reply::NoSuchTask => return Err(no_such_task(&args.task)),
         Reply::Ambiguous(tasks) => return Err(ambiguous(&args.task, &tasks)),
         Reply::PublisherSilent(task) => return Err(publisher_silent(task)),
-        Reply::Nodes(_) | Reply::Tasks { .. } | Reply::Cancelled(_) => return Err(wrong_answer()),
+        Reply::Nodes(_) | Reply::Tasks { .. } | Reply::Labels(_) | Reply::Cancelled(_) => {
+            return Err(wrong_answer());
+        }
     };
     print(&if args.json { format!("{json:#}\n") } else { text })?;
     Ok(exit::OK)

@@ -42,6 +42,7 @@ pub(crate) fn wait_reason(reason: &WaitReason) -> String {
         WaitReason::AllAvoided => {
             "every executor has either died under it or cannot reach its publisher".to_owned()
         }
+        WaitReason::NeedsUnmet => "no executor that is there has the labels that it needs".to_owned(),
     }
 }
 
@@ -87,6 +88,9 @@ pub(crate) fn publish_error(error: &PublishError) -> String {
             format!("the name '{name}' leads out of the work folder; names are relative, without ..")
         }
         PublishError::Input(error) => format!("cannot read the input {error}"),
+        PublishError::Unmet(need) => {
+            format!("only this machine may run it, and it has no label {need}; leave out --local or --need")
+        }
         PublishError::TooMany => "too many tasks are published at once".to_owned(),
         PublishError::ShuttingDown => "it is shutting down".to_owned(),
     }

@@ -18,6 +18,8 @@ pub(super) struct Account {
     queued: AtomicUsize,
     sent: AtomicU64,
     settled: AtomicU64,
+    /// Of the settled ones those that were refused, and so did not wait for those before them.
+    refused: AtomicU64,
     /// Whether somebody waits for room.
     waited_for: AtomicBool,
     gate: Mutex<()>,
@@ -32,6 +34,7 @@ impl Account {
             queued: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
             settled: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             waited_for: AtomicBool::new(false),
             gate: Mutex::new(()),
             room: Condvar::new(),
@@ -91,14 +94,34 @@ impl Account {
         self.room.notify_all();
     }
 
+    /// Whether nothing of it is on its way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.queued.load(Ordering::Acquire) == 0 && self.sent() == self.settled()
+    }
+
     /// Messages that were sent so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
     }
 
     /// Messages that are settled so far.
-    pub(super) fn settled(&self) -> u64 {
+    fn settled(&self) -> u64 {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// A message is refused; that it is settled is told next.
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Messages that were refused so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// Messages that were settled in the order in which they were sent.
+    pub(super) fn settled_in_order(&self) -> u64 {
+        self.settled().saturating_sub(self.refused())
     }
 }
 

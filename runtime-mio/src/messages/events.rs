@@ -11,8 +11,9 @@ use xxnet_core::Address;
 use xxnet_core::connection::DisconnectReason;
 use xxnet_core::messenger::MessengerError;
 use xxnet_core::net::NetError;
+use xxnet_core::pack::DataPack;
 
-/// Events that wait to be looked at, at most; of more the oldest that are no reports are dropped, and counted.
+/// Events that wait to be looked at, at most, reports apart; of more the oldest are dropped, and counted.
 const KEPT: usize = 1024;
 
 /// What happened.
@@ -78,41 +79,94 @@ pub enum NetEvent {
     },
     /// Accepting fails, and is tried again.
     AcceptFailing(NetError),
-    /// So many events were dropped here, because nobody looked at them.
-    Missed(u64),
+    /// Events were dropped here, because nobody looked at them.
+    Missed {
+        /// How many.
+        events: u64,
+        /// How many messages they told of that were not delivered.
+        messages: u64,
+    },
 }
 
-impl NetEvent {
-    /// Whether it tells of messages that did not arrive: these are never dropped.
-    fn is_report(&self) -> bool {
-        matches!(self, Self::Undelivered { .. } | Self::Refused { .. })
+/// What an event says of messages that were not delivered, and what that holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Report {
+    pub(super) messages: u64,
+    pub(super) bytes: usize,
+}
+
+impl Report {
+    /// Of these. A dict takes more room than its bytes, and an empty message some.
+    pub(super) fn of(packs: &[DataPack]) -> Self {
+        let bytes = packs.iter().map(|pack| 64 + 2 * pack.data_len()).sum();
+        Self { messages: packs.len() as u64, bytes }
+    }
+
+    /// Whether it says anything.
+    fn is_one(self) -> bool {
+        self.messages > 0
     }
 }
 
 /// Events that nobody has looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct EventQueue {
     state: Mutex<State>,
     come: Condvar,
+    /// Bytes of reports that are kept, but for the newest.
+    room: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    events: VecDeque<NetEvent>,
-    missed: u64,
+    events: VecDeque<(NetEvent, Report)>,
+    /// How many of them are reports, and what all of these hold.
+    reports: usize,
+    held: usize,
+    /// Events that were dropped, and the messages that they told of.
+    missed: (u64, u64),
     closed: bool,
 }
 
-impl EventQueue {
-    pub(super) fn put(&self, event: NetEvent) {
-        let mut state = lock(&self.state);
-        if state.events.len() >= KEPT
-            && let Some(oldest) = state.events.iter().position(|event| !event.is_report())
-        {
-            state.events.remove(oldest);
-            state.missed += 1;
+impl State {
+    fn pop(&mut self) -> Option<NetEvent> {
+        let (event, report) = self.events.pop_front()?;
+        self.let_go(report);
+        Some(event)
+    }
+
+    /// Drops the oldest that is a report, or that is none.
+    fn drop_oldest(&mut self, is_report: bool) {
+        let oldest = self.events.iter().position(|(_, report)| report.is_one() == is_report);
+        if let Some((_, report)) = oldest.and_then(|oldest| self.events.remove(oldest)) {
+            self.missed = (self.missed.0 + 1, self.missed.1 + report.messages);
+            self.let_go(report);
         }
-        state.events.push_back(event);
+    }
+
+    fn let_go(&mut self, report: Report) {
+        self.reports -= usize::from(report.is_one());
+        self.held -= report.bytes;
+    }
+}
+
+impl EventQueue {
+    pub(super) fn new(room: usize) -> Self {
+        Self { state: Mutex::default(), come: Condvar::new(), room }
+    }
+
+    /// A report never makes way for other events, nor they for it.
+    pub(super) fn put(&self, event: NetEvent, report: Report) {
+        let mut state = lock(&self.state);
+        if !report.is_one() && state.events.len() - state.reports >= KEPT {
+            state.drop_oldest(false);
+        }
+        while report.is_one() && state.reports > 0 && state.held + report.bytes > self.room {
+            state.drop_oldest(true);
+        }
+        state.reports += usize::from(report.is_one());
+        state.held += report.bytes;
+        state.events.push_back((event, report));
         drop(state);
         self.come.notify_all();
     }
@@ -125,10 +179,11 @@ impl EventQueue {
     fn next(&self, until: Option<Instant>) -> Result<NetEvent, RecvError> {
         let mut state = lock(&self.state);
         loop {
-            if state.missed > 0 {
-                return Ok(NetEvent::Missed(std::mem::take(&mut state.missed)));
+            let (events, messages) = std::mem::take(&mut state.missed);
+            if events > 0 {
+                return Ok(NetEvent::Missed { events, messages });
             }
-            if let Some(event) = state.events.pop_front() {
+            if let Some(event) = state.pop() {
                 return Ok(event);
             }
             if state.closed {
@@ -187,5 +242,46 @@ impl Events {
     /// [`RecvError`]; `Timeout`: none is.
     pub fn try_next(&self) -> Result<NetEvent, RecvError> {
         self.next_timeout(Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(n: u64) -> (NetEvent, Report) {
+        let message = Payload::Raw(n.to_le_bytes().to_vec().into());
+        let (to, error) = (Address::Name("there".into(), 1), MessengerError::Closed);
+        (NetEvent::Refused { to, error, message }, Report { messages: 1, bytes: 100 })
+    }
+
+    #[test]
+    fn n8_reports_that_nobody_reads_are_bounded_and_counted() {
+        let queue = EventQueue::new(1000);
+        for n in 0..1000 {
+            let (event, cost) = report(n);
+            queue.put(event, cost);
+            queue.put(NetEvent::AcceptFailing(NetError::Exhausted), Report::default());
+        }
+        for _ in 0..1000 {
+            queue.put(NetEvent::AcceptFailing(NetError::Exhausted), Report::default());
+        }
+        let next = || queue.next(Some(Instant::now()));
+        let missed = 990 + 2000 - KEPT as u64;
+        assert_eq!(next(), Ok(NetEvent::Missed { events: missed, messages: 990 }));
+        let rest: Vec<_> = std::iter::from_fn(|| next().ok()).collect();
+        let reports: Vec<_> = rest.iter().filter(|event| matches!(event, NetEvent::Refused { .. })).collect();
+        // The newest, in order.
+        assert_eq!((rest.len(), reports.len()), (KEPT + 10, 10));
+        assert_eq!((reports[0], reports[9]), (&report(990).0, &report(999).0));
+    }
+
+    #[test]
+    fn one_report_is_kept_however_large_it_is() {
+        let queue = EventQueue::new(10);
+        let (event, cost) = report(1);
+        queue.put(event.clone(), cost);
+        assert_eq!(queue.next(Some(Instant::now())), Ok(event));
+        assert_eq!(queue.next(Some(Instant::now())), Err(RecvError::Timeout));
     }
 }

@@ -55,16 +55,22 @@ impl Peer {
     }
 }
 
-/// Messages on their way to the application; at most a window of each peer's.
-#[derive(Debug, Default)]
+/// Messages on their way to the application: at most a window of each peer's, and of peers that have gone no more than `room`.
+#[derive(Debug)]
 pub(super) struct Inbox {
     state: Mutex<State>,
     come: Condvar,
+    /// Wire bytes above which no new peer is let in.
+    room: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<(Arc<Peer>, DataPack)>,
+    /// Wire bytes of them.
+    bytes: usize,
+    /// Whether the thread knows that there are too many.
+    full: bool,
     /// Those who wait.
     waiting: usize,
     /// Peers of whom something was taken.
@@ -76,7 +82,24 @@ struct State {
 /// A message, and the state that it was taken out of.
 type Next<'a> = (MutexGuard<'a, State>, Arc<Peer>, DataPack);
 
+impl State {
+    fn pop(&mut self) -> Option<(Arc<Peer>, DataPack)> {
+        let next = self.ready.pop_front()?;
+        self.bytes -= cost(&next.1);
+        Some(next)
+    }
+}
+
+/// What a message counts: its bytes on the wire.
+fn cost(pack: &DataPack) -> usize {
+    DataHeader::WIRE_LEN + pack.data_len()
+}
+
 impl Inbox {
+    pub(super) fn new(room: usize) -> Self {
+        Self { state: Mutex::default(), come: Condvar::new(), room }
+    }
+
     pub(super) fn recv(&self, until: Option<Instant>, shared: &Shared) -> Result<Message, RecvError> {
         let (state, peer, pack) = self.next(until)?;
         Ok(self.hand_out(state, peer, pack, shared))
@@ -90,7 +113,7 @@ impl Inbox {
     fn next(&self, until: Option<Instant>) -> Result<Next<'_>, RecvError> {
         let mut state = lock(&self.state);
         loop {
-            if let Some((peer, pack)) = state.ready.pop_front() {
+            if let Some((peer, pack)) = state.pop() {
                 return Ok((state, peer, pack));
             }
             if state.closed {
@@ -114,7 +137,7 @@ impl Inbox {
 
     pub(super) fn try_recv(&self, shared: &Shared) -> Result<Message, RecvError> {
         let mut state = lock(&self.state);
-        match state.ready.pop_front() {
+        match state.pop() {
             Some((peer, pack)) => Ok(self.hand_out(state, peer, pack, shared)),
             None if state.closed => Err(RecvError::Closed),
             None => Err(RecvError::Timeout),
@@ -139,8 +162,7 @@ impl Inbox {
     }
 
     fn note(&self, mut state: MutexGuard<'_, State>, peer: &Arc<Peer>, pack: &DataPack, shared: &Shared) {
-        let bytes = DataHeader::WIRE_LEN + pack.data_len();
-        let untold = peer.untold.load(Relaxed) + bytes;
+        let untold = peer.untold.load(Relaxed) + cost(pack);
         // What was held may be taken after what came behind it.
         peer.taken.store(peer.taken.load(Relaxed).max(pack.sequence), Relaxed);
         peer.untold.store(untold, Relaxed);
@@ -166,7 +188,9 @@ impl Inbox {
 
     /// Messages have come; `come` lends its memory.
     pub(super) fn deliver(&self, come: &mut VecDeque<(Arc<Peer>, DataPack)>) {
+        let bytes = come.iter().map(|(_, pack)| cost(pack)).sum::<usize>();
         let mut state = lock(&self.state);
+        state.bytes += bytes;
         if state.ready.is_empty() {
             std::mem::swap(&mut state.ready, come);
         } else {
@@ -179,6 +203,13 @@ impl Inbox {
             _ if many && waiting > 1 => self.come.notify_all(),
             _ => self.come.notify_one(),
         }
+    }
+
+    /// Whether new peers may be let in, if that has changed: not while there is too much, and then only once half of it is gone.
+    pub(super) fn turned(&self) -> Option<bool> {
+        let mut state = lock(&self.state);
+        let full = state.bytes > if state.full { self.room / 2 } else { self.room };
+        (std::mem::replace(&mut state.full, full) != full).then_some(!full)
     }
 
     /// Tells the thread, which is awake, what was taken: of which connection, and up to which sequence. Answers whether

@@ -121,6 +121,7 @@ mod thread;
 pub use account::Sender;
 pub use events::{Events, NetEvent};
 pub use message::{Held, IntoPayload, Message, Payload, ToAddress};
+pub use xxnet_core::messenger::PeerReport;
 
 use crate::Driver;
 use shared::{Lifeline, Shared};
@@ -144,6 +145,9 @@ pub struct NetOptions {
     pub name: String,
     /// Bytes that wait for one peer to take them, at most (32 MiB).
     pub queue: usize,
+    /// Bytes that wait to be received, of all peers together (256 MiB): while there are more, no new peer may begin, and tries
+    /// again. Each that is connected may always send its `session_window` ahead.
+    pub inbox: usize,
     /// Everything else.
     pub limits: Limits,
 }
@@ -152,7 +156,7 @@ impl NetOptions {
     /// The defaults.
     pub fn new(key: ClusterKey) -> Self {
         let limits = Limits::default();
-        Self { key, name: String::new(), queue: limits.session_queue, limits }
+        Self { key, name: String::new(), queue: limits.session_queue, inbox: 256 << 20, limits }
     }
 }
 
@@ -195,7 +199,7 @@ impl Net {
         };
         let driver =
             Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
-        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, &limits));
+        let shared = Arc::new(Shared::new(driver.alarm(), options.queue, options.inbox, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
     }
@@ -293,10 +297,24 @@ impl Net {
         std::iter::from_fn(|| self.recv().ok())
     }
 
-    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses nothing but
-    /// the oldest of the others.
+    /// What happens to connections, and which messages were not delivered. Whoever does not look at them loses the oldest: of
+    /// reports those beyond [`NetOptions::queue`] bytes. How many were lost is counted, and told.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(&self.shared))
+    }
+
+    /// How peers fare that are connected or waited for: what they have carried, what waits, how long a round trip takes.
+    pub fn peers(&self) -> Vec<PeerReport> {
+        self.shared.look(None)
+    }
+
+    /// How the peer at one address fares; `None` if it is neither connected nor waited for.
+    ///
+    /// # Errors
+    /// Not an address.
+    pub fn peer(&self, at: impl ToAddress) -> Result<Option<PeerReport>, AddressError> {
+        let at = at.to_address()?.into_owned();
+        Ok(self.shared.look(Some(at)).pop())
     }
 
     /// Waits until everything that was sent before was acknowledged or reported as undelivered.
@@ -334,7 +352,7 @@ pub enum ListenError {
     AlreadyListening(SocketAddr),
     /// The system refuses.
     System(SocketAddr, xxnet_core::net::NetError),
-    /// It is shut down.
+    /// It is shut down, or was told to stop listening there before it did.
     Closed,
 }
 
@@ -435,7 +453,7 @@ fn listen_error(address: SocketAddr, error: MessengerError) -> ListenError {
         MessengerError::Connection(xxnet_core::connection::ConnectionError::AlreadyListening(held)) => {
             ListenError::AlreadyListening(held)
         }
-        MessengerError::Closed => ListenError::Closed,
+        MessengerError::Closed | MessengerError::Unlistened => ListenError::Closed,
         other => ListenError::Address(io::Error::other(format!("{address}: {other}"))),
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use xxnet_core::messenger::MessengerCommand;
+use xxnet_core::messenger::{MessengerCommand, PeerReport};
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, Limits, Token};
 
@@ -35,10 +35,39 @@ pub(super) struct Shared {
     pub(super) events: EventQueue,
     undelivered: AtomicU64,
     closed: AtomicBool,
-    /// Whether the thread has ended; and who waits for that, or for messages to be settled.
-    down: Mutex<bool>,
+    /// Who waits for the thread to end, or for messages to be settled.
+    waiting: Mutex<Waiting>,
     news: Condvar,
     flushing: AtomicBool,
+}
+
+/// What those who wait are told.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The thread has ended.
+    down: bool,
+    flushes: HashMap<Token, Flush>,
+}
+
+/// Somebody waits for what was sent before.
+#[derive(Debug)]
+struct Flush {
+    /// How many of each account's messages are to be settled, in order.
+    accounts: Vec<(Arc<Account>, u64)>,
+    /// All of them were looked at: those that were refused are not waited for.
+    marked: bool,
+}
+
+impl Flush {
+    fn outstanding(&self) -> u64 {
+        let left =
+            |(account, wanted): &(Arc<Account>, u64)| wanted.saturating_sub(account.settled_in_order());
+        self.accounts.iter().map(left).sum()
+    }
+
+    fn is_done(&self) -> bool {
+        self.marked && self.outstanding() == 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +76,7 @@ struct Outgoing {
     /// The thread sleeps: whoever adds a command wakes it.
     asleep: bool,
     answers: HashMap<Token, (SocketAddr, Answer)>,
+    looks: HashMap<Token, SyncSender<Vec<PeerReport>>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,10 +84,15 @@ struct Accounts {
     by_address: HashMap<Address, Arc<Account>>,
     by_token: HashMap<Token, Arc<Account>>,
     last: u64,
+    /// With so many of them, those that nothing is owed to and nobody has a door to are forgotten.
+    sweep_at: usize,
 }
 
+/// Accounts that are kept without a look at who still needs them.
+const FEW: usize = 64;
+
 impl Shared {
-    pub(super) fn new(alarm: Arc<Alarm>, queue: usize, limits: &Limits) -> Self {
+    pub(super) fn new(alarm: Arc<Alarm>, queue: usize, inbox: usize, limits: &Limits) -> Self {
         Self {
             alarm,
             queue,
@@ -65,11 +100,11 @@ impl Shared {
             ack_delay: limits.ack_delay,
             outgoing: Mutex::default(),
             accounts: RwLock::default(),
-            inbox: Inbox::default(),
-            events: EventQueue::default(),
+            inbox: Inbox::new(inbox),
+            events: EventQueue::new(queue),
             undelivered: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            down: Mutex::new(false),
+            waiting: Mutex::default(),
             news: Condvar::new(),
             flushing: AtomicBool::new(false),
         }
@@ -125,6 +160,29 @@ impl Shared {
         }
     }
 
+    /// How peers fare; nobody does once it is shut down.
+    pub(super) fn look(&self, at: Option<Address>) -> Vec<PeerReport> {
+        let (answer, answered) = sync_channel(1);
+        let token = self.next_token();
+        {
+            let mut outgoing = lock(&self.outgoing);
+            if self.is_closed() {
+                return Vec::new();
+            }
+            outgoing.looks.insert(token, answer);
+            outgoing.commands.push_back(MessengerCommand::Look { token, at });
+            self.wake(outgoing);
+        }
+        answered.recv().unwrap_or_default()
+    }
+
+    /// Whoever looks is answered.
+    pub(super) fn looked(&self, token: Token, peers: Vec<PeerReport>) {
+        if let Some(asker) = lock(&self.outgoing).looks.remove(&token) {
+            let _ = asker.send(peers);
+        }
+    }
+
     pub(super) fn unlisten(&self, address: SocketAddr) {
         self.command(MessengerCommand::Unlisten { address });
     }
@@ -145,6 +203,7 @@ impl Shared {
         if let Some(account) = accounts.by_address.get(to.as_ref()) {
             return Arc::clone(account);
         }
+        self.sweep(&mut accounts);
         let (token, to) = (Token::next(&mut accounts.last), to.into_owned());
         let account = Arc::new(Account::new(token, to.clone()));
         accounts.by_address.insert(to.clone(), Arc::clone(&account));
@@ -152,6 +211,29 @@ impl Shared {
         // Before the lock is let go, so that nobody sends to it before it is open.
         self.command(MessengerCommand::Open { token, to });
         account
+    }
+
+    /// Forgets accounts that are of no use: as many as were opened since the last time, so that each costs a look or two.
+    fn sweep(&self, accounts: &mut Accounts) {
+        if accounts.by_token.len() < accounts.sweep_at.max(FEW) {
+            return;
+        }
+        // In both tables and in nobody's hands, which could only reach for it through the lock that is held.
+        let unused = |account: &Arc<Account>| Arc::strong_count(account) == 2 && account.is_settled();
+        let forgotten: Vec<_> =
+            accounts.by_token.values().filter(|account| unused(account)).cloned().collect();
+        for account in forgotten {
+            accounts.by_address.remove(&account.to);
+            accounts.by_token.remove(&account.token);
+            self.command(MessengerCommand::Forget { token: account.token });
+        }
+        accounts.sweep_at = 2 * accounts.by_token.len();
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        (accounts.by_token.len(), lock(&self.waiting).flushes.len())
     }
 
     pub(super) fn account_of(&self, token: Token) -> Option<Arc<Account>> {
@@ -163,8 +245,7 @@ impl Shared {
     pub(super) fn send(&self, account: &Account, pack: DataPack) -> Result<(), SendError> {
         let mut outgoing = lock(&self.outgoing);
         if self.is_closed() {
-            account.count();
-            account.settle(1, xxnet_core::pack::DataHeader::WIRE_LEN + pack.data_len());
+            account.settle(0, xxnet_core::pack::DataHeader::WIRE_LEN + pack.data_len());
             return Err(SendError::Closed);
         }
         account.count();
@@ -188,6 +269,9 @@ impl Shared {
 
     /// The thread, awake, takes all commands. Answers whether something was taken by the application.
     pub(super) fn collect(&self, into: &mut VecDeque<MessengerCommand>) -> bool {
+        if let Some(admits) = self.inbox.turned() {
+            into.push_back(MessengerCommand::Admit { admits });
+        }
         let taken = self.inbox.taken(|on, sequence| into.push_back(MessengerCommand::Taken { on, sequence }));
         let mut outgoing = lock(&self.outgoing);
         outgoing.asleep = false;
@@ -200,7 +284,7 @@ impl Shared {
         if let Some(account) = self.account_of(token) {
             account.settle(count, bytes);
             if self.flushing.load(Ordering::SeqCst) {
-                drop(lock(&self.down));
+                drop(lock(&self.waiting));
                 self.news.notify_all();
             }
         }
@@ -215,23 +299,43 @@ impl Shared {
     }
 
     pub(super) fn flush(&self, until: Option<Instant>) -> Result<(), FlushError> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let sent: Vec<_> =
-            accounts.by_token.values().map(|account| (Arc::clone(account), account.sent())).collect();
-        drop(accounts);
-        let mut down = lock(&self.down);
+        let token = self.next_token();
+        let mut waiting = self.begin_flush(token);
         loop {
-            self.flushing.store(true, Ordering::SeqCst);
-            let outstanding = sent.iter().map(|(account, sent)| sent.saturating_sub(account.settled())).sum();
-            if outstanding == 0 {
-                return Ok(());
-            }
             let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() || *down {
-                return Err(FlushError { outstanding });
+            let done = waiting.flushes.get(&token).is_none_or(Flush::is_done);
+            if done || left.is_zero() || waiting.down {
+                let outstanding = waiting.flushes.remove(&token).map_or(0, |flush| flush.outstanding());
+                self.flushing.store(!waiting.flushes.is_empty(), Ordering::SeqCst);
+                return if outstanding == 0 { Ok(()) } else { Err(FlushError { outstanding }) };
             }
-            down = self.news.wait_timeout(down, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting = self.news.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+    /// Notes how much is to be settled, and asks to be told when all of that was looked at.
+    fn begin_flush(&self, token: Token) -> MutexGuard<'_, Waiting> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
+        let mut outgoing = lock(&self.outgoing);
+        let open = accounts.by_token.values().filter(|account| !account.is_settled());
+        let accounts = open.map(|account| (Arc::clone(account), account.sent())).collect();
+        waiting.flushes.insert(token, Flush { accounts, marked: false });
+        // Before the first look at the counts, so that none that changes later goes unnoticed.
+        self.flushing.store(true, Ordering::SeqCst);
+        outgoing.commands.push_back(MessengerCommand::Mark { token });
+        self.wake(outgoing);
+        waiting
+    }
+
+    /// Everything that was sent before a flush was looked at: what was refused of it is not waited for.
+    pub(super) fn marked(&self, token: Token) {
+        if let Some(flush) = lock(&self.waiting).flushes.get_mut(&token) {
+            flush.marked = true;
+            for (account, wanted) in &mut flush.accounts {
+                *wanted = wanted.saturating_sub(account.refused());
+            }
+        }
+        self.news.notify_all();
     }
 
     pub(super) fn shut_down(&self, drain: Duration) {
@@ -244,9 +348,9 @@ impl Shared {
     }
 
     pub(super) fn wait_until_down(&self) {
-        let mut down = lock(&self.down);
-        while !*down {
-            down = self.news.wait(down).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
+        while !waiting.down {
+            waiting = self.news.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -255,9 +359,13 @@ impl Shared {
         self.closed.store(true, Ordering::SeqCst);
         self.inbox.close();
         self.events.close();
-        lock(&self.outgoing).answers.clear();
+        {
+            let mut outgoing = lock(&self.outgoing);
+            outgoing.answers.clear();
+            outgoing.looks.clear();
+        }
         self.wake_all();
-        *lock(&self.down) = true;
+        lock(&self.waiting).down = true;
         self.news.notify_all();
     }
 

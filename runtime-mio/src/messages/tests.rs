@@ -416,3 +416,99 @@ fn n7_times_without_end_are_waits_without_end() {
     assert_eq!(read(&server.recv_timeout(Duration::MAX).unwrap()), 1);
     client.flush(Duration::MAX).unwrap();
 }
+
+#[test]
+fn n8_peers_that_come_and_go_fill_no_more_than_the_inbox() {
+    let room = 1 << 20;
+    let server = net_with(|options| options.inbox = room);
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let full = |event: &NetEvent| matches!(event, NetEvent::Retrying { reason: DisconnectReason::Full, .. });
+    // Each leaves as soon as it is in, and what it has sent by then stays.
+    let mut sent = 0;
+    let waits = loop {
+        let client = net();
+        client.send(to, vec![7; 64 << 10]).unwrap();
+        let first = event(&client, |event| full(event) || matches!(event, NetEvent::Connected { .. }));
+        if full(&first) {
+            break client;
+        }
+        sent += 1;
+        assert!(sent < 1000, "everybody was let in");
+        // What it said before it left is there once the next one is.
+        client.shutdown(Duration::ZERO);
+    };
+    event(&server, |event| matches!(event, NetEvent::TurnedAway { reason: DisconnectReason::Full, .. }));
+    // Nothing is lost: who was refused is let in once there is room.
+    let flushed = thread::spawn(move || waits.flush(WAIT).map(|()| waits));
+    while !flushed.is_finished() {
+        if let Ok(message) = server.recv_timeout(Duration::from_millis(10)) {
+            assert_eq!(message.bytes().len(), 64 << 10);
+        }
+    }
+    flushed.join().unwrap().unwrap();
+}
+
+#[test]
+fn n8_addresses_that_nobody_needs_are_forgotten() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    let kept = client.to(to).unwrap();
+    for n in 0..10_000_u32 {
+        client.to(SocketAddr::from((n.to_be_bytes(), 1))).unwrap();
+    }
+    assert!(client.shared.counts().0 < 200, "{:?}", client.shared.counts());
+    // A door that is held still leads there, and so does a new one.
+    kept.send(number(1)).unwrap();
+    client.send(to, number(2)).unwrap();
+    assert_eq!([(); 2].map(|()| read(&server.recv_timeout(WAIT).unwrap())), [1, 2]);
+}
+
+#[test]
+fn n7_a_flush_waits_for_what_was_sent_before_it_and_not_for_as_many_others() {
+    let server = net_with(|options| options.limits.max_data = 2 << 20);
+    let client = net();
+    let to = server.listen("127.0.0.1:0").unwrap();
+    client.send(to, number(1)).unwrap();
+    event(&client, |event| matches!(event, NetEvent::Connected { .. }));
+    let flush = thread::spawn({
+        let client = client.clone();
+        move || client.flush(WAIT)
+    });
+    while client.shared.counts().1 == 0 {
+        thread::yield_now();
+    }
+    // More than this peer takes, sent after the flush began: settled at once, and the first still is not.
+    client.send(to, vec![0; 3 << 20]).unwrap();
+    event(&client, |event| matches!(event, NetEvent::Refused { .. }));
+    assert_eq!(client.flush(Duration::from_millis(1)), Err(FlushError { outstanding: 1 }));
+    assert!(!flush.is_finished(), "it went by the number");
+    assert_eq!(read(&server.recv_timeout(WAIT).unwrap()), 1);
+    flush.join().unwrap().unwrap();
+    assert_eq!(client.shared.counts().1, 0);
+}
+
+#[test]
+fn how_peers_fare_is_told_while_they_are_known() {
+    let (server, client) = (net(), net());
+    let to = server.listen("127.0.0.1:0").unwrap();
+    assert_eq!((client.peers(), client.peer(to).unwrap()), (vec![], None));
+    client.send(to, number(1)).unwrap();
+    client.send(to, number(2)).unwrap();
+    let come = server.recv_timeout(WAIT).unwrap();
+    event(&client, |event| matches!(event, NetEvent::Connected { .. }));
+    let report = server.peer(come.from()).unwrap().unwrap();
+    assert_eq!((&report.at, report.peer.unwrap().instance), (come.from(), come.instance()));
+    server.recv_timeout(WAIT).unwrap();
+    client.flush(WAIT).unwrap();
+    let report = client.peer(to).unwrap().unwrap();
+    let statistics = report.statistics.unwrap();
+    assert_eq!((statistics.links, statistics.queued.packs, report.waiting.packs), (1, 0, 0));
+    assert!(statistics.traffic.sent.packs >= 4, "Hello, Confirm and two messages: {statistics:?}");
+    assert!(statistics.round_trip.is_some());
+    assert_eq!(client.peers().len(), 1);
+    // What waits for somebody who is not there is counted, too.
+    client.send("127.0.0.1:1", number(3)).unwrap();
+    assert_eq!(client.peer("127.0.0.1:1").unwrap().unwrap().waiting.packs, 1);
+    client.shutdown(Duration::ZERO);
+    assert_eq!(client.peers(), []);
+}

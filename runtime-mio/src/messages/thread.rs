@@ -1,6 +1,6 @@
 //! The thread that does input and output: the machine, its sockets, and the way to the application's queues.
 
-use super::events::NetEvent;
+use super::events::{NetEvent, Report};
 use super::inbox::Peer;
 use super::shared::Shared;
 use super::{ListenError, Payload, listen_error};
@@ -82,15 +82,19 @@ impl Desk {
                 self.come.push_back((Arc::clone(&self.last), pack));
             }
             MessengerNotice::Settled { token, count, bytes } => self.shared.settled(token, count, bytes),
+            MessengerNotice::Peers { token, peers } => self.shared.looked(token, peers),
+            MessengerNotice::Marked { token } => self.shared.marked(token),
             MessengerNotice::Listening { token, address } => self.shared.answer(token, |_| Ok(address)),
             MessengerNotice::ListenFailed { token, error, .. } => {
                 self.shared.answer(token, |address| Err(ListenError::System(address, error)));
             }
             MessengerNotice::Rejected { token, error, pack: Some(pack) } => {
                 let Some(account) = self.shared.account_of(token) else { return Flow::Continue };
+                account.count_refused();
                 self.shared.count_undelivered(1);
+                let report = Report::of(std::slice::from_ref(&pack));
                 if let Ok(message) = Payload::of(pack) {
-                    self.tell(NetEvent::Refused { to: account.to.clone(), error, message });
+                    self.report(NetEvent::Refused { to: account.to.clone(), error, message }, report);
                 }
             }
             MessengerNotice::Rejected { token, error, pack: None } => {
@@ -137,14 +141,19 @@ impl Desk {
             return;
         }
         self.shared.count_undelivered(packs.len());
+        let report = Report::of(&packs);
         // What cannot be read was not written by us.
         let messages = packs.into_iter().filter_map(|pack| Payload::of(pack).ok()).collect();
-        self.tell(NetEvent::Undelivered { to, reason, messages });
+        self.report(NetEvent::Undelivered { to, reason, messages }, report);
     }
 
     fn tell(&self, event: NetEvent) {
+        self.report(event, Report::default());
+    }
+
+    fn report(&self, event: NetEvent, report: Report) {
         tracing::trace!(?event, "messages");
-        self.shared.events.put(event);
+        self.shared.events.put(event, report);
     }
 
     /// Hands what has come to the application; whether that was anything.

@@ -187,3 +187,38 @@ fn as_anybody(command: &mut std::process::Command) {
     };
     unsafe { command.pre_exec(give_up) };
 }
+
+#[test]
+fn f13_two_tasks_that_bring_one_name_back_each_bring_it_whole() {
+    let cluster = Cluster::new(2, 2);
+    let home = &cluster.home;
+    const SIZE: usize = 24 << 20;
+    home.write("out", "as it was");
+    // Each fills the file with its own byte; a folder with one file in it comes along, for the same reason.
+    let make = |byte: char| {
+        let script = format!(
+            "head -c {SIZE} /dev/zero | tr '\\0' {byte} > out; mkdir dir; cp out dir/{byte}; sleep 0.2"
+        );
+        Running::start(cluster.xxnet(["run", "-o", "out", "-o", "dir", "--", "sh", "-c", &script]))
+    };
+    let mut both = [make('a'), make('b')];
+    let whole = |bytes: &[u8]| bytes.len() == SIZE && bytes.iter().all(|byte| *byte == bytes[0]);
+    // Whenever anybody looks, there is one or the other, and never a part of it.
+    while both.iter_mut().any(Running::lives) {
+        let seen = std::fs::read(home.here("out")).unwrap();
+        assert!(seen == b"as it was" || whole(&seen), "{} bytes of something else", seen.len());
+    }
+    for running in both {
+        running.finish().expect(0);
+    }
+    for file in ["dir/a", "dir/b"] {
+        assert!(whole(&std::fs::read(home.here(file)).unwrap()), "{file}: a folder is filled by both");
+    }
+    assert!(whole(&std::fs::read(home.here("out")).unwrap()));
+    let names: Vec<_> =
+        std::fs::read_dir(home.here("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        names.iter().all(|name| ["out", "dir"].contains(&name.to_str().unwrap())),
+        "left over: {names:?}"
+    );
+}

@@ -291,6 +291,11 @@ impl Running {
         self.child.as_ref().unwrap().id()
     }
 
+    /// Whether it still runs.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
     pub(crate) fn stdin(&mut self) -> ChildStdin {
         self.child.as_mut().unwrap().stdin.take().unwrap()
     }

@@ -283,3 +283,32 @@ fn t5_a_task_runs_here_only_if_asked() {
     let cache = home.at(".cache/xxnet/work");
     assert_eq!(std::fs::read_dir(cache).unwrap().count(), 0, "work folders are left");
 }
+
+#[test]
+fn t12_a_need_that_nobody_there_meets_is_said_at_once_and_waited_for() {
+    let mut cluster = Cluster::new(1, 1);
+    let arch = std::env::consts::ARCH;
+    let needed = ["run", "--need", "gpu=a100", "--need", &format!("arch={arch}"), "--", "echo", "at last"];
+    let mut running = Running::start(cluster.xxnet(needed));
+    running.until_err(&format!("no executor that is there has gpu=a100 and arch={arch}"));
+    let mut command = Daemon::executor_command(&cluster.home, &cluster.registry.address, 2, 1);
+    command.args(["--label", "gpu=a100", "--label", "big"]);
+    cluster.executors.push(Daemon::start(command, "registered"));
+    let ended = running.finish();
+    ended.expect(0);
+    assert_eq!(ended.out, "at last\n");
+    let listed = finish(cluster.xxnet(["nodes"]));
+    let line = listed.out.lines().find(|line| line.contains("gpu=a100")).unwrap().to_owned();
+    assert!(line.contains("big") && line.contains(&format!("arch={arch}")), "{line}");
+    // Everybody has these: no need to wait.
+    cluster.run(&["--need", "os", "--", "true"]).expect(0);
+}
+
+#[test]
+fn t12_a_need_that_can_never_be_met_and_one_that_is_none() {
+    let home = Home::new();
+    let ended = finish(home.xxnet(["run", "--local", "--need", "gpu", "--", "true"]));
+    ended.expect(125).says("it has no label gpu");
+    let ended = finish(home.xxnet(["run", "--need", "=x", "--", "true"]));
+    ended.expect(125).says("NAME=VALUE");
+}

@@ -87,6 +87,7 @@ impl Cluster {
                     client: slots == 0,
                     // A refused redial proves a death only where what answers at an address is that host (PROTOCOL A8):
                     // a firewall that refuses is not.
+                    labels: Vec::new(),
                     lease_only: self.world.ctx.choices.chance(100)
                         || self.world.ctx.swarm.enabled(Fault::DialRefused),
                 };

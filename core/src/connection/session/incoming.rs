@@ -107,6 +107,11 @@ impl Incoming {
         self.received
     }
 
+    /// Packs and wire bytes that were received and not taken.
+    pub(in crate::connection) fn untaken(&self) -> (usize, usize) {
+        (self.costs.len(), self.untaken)
+    }
+
     /// Panics if the counts contradict each other.
     pub(super) fn check_invariants(&self, max_pack: usize) {
         assert!(self.told <= self.taken && self.taken <= self.received, "acknowledged before it was taken");

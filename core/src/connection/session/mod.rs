@@ -12,6 +12,7 @@ pub(super) use incoming::{Arrival, Incoming};
 pub(super) use outgoing::Outgoing;
 
 use super::pairs::PairKey;
+use super::statistics::Traffic;
 use super::types::{LinkRule, PeerInfo};
 use crate::backoff::Backoff;
 use crate::handshake::Resume;
@@ -19,6 +20,9 @@ use crate::pack::DataPack;
 use crate::{InstanceId, Limits, LinkId};
 use alloc::vec::Vec;
 use core::time::Duration;
+
+/// Established links of one session, at most.
+const STRANDS: usize = 8;
 
 /// One established link of a session.
 #[derive(Debug)]
@@ -57,6 +61,9 @@ pub(super) struct Session {
     /// Links that broke, and packs that were sent more than once.
     pub(super) breaks: u64,
     pub(super) resent: u64,
+    /// What links carried that it has no more, and the newest round trip of one.
+    pub(super) past: Traffic,
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl Session {
@@ -94,6 +101,8 @@ impl Session {
             closing: false,
             breaks: 0,
             resent: 0,
+            past: Traffic::default(),
+            round_trip: None,
         }
     }
 
@@ -117,6 +126,12 @@ impl Session {
                 Choice::Chooses { .. } | Choice::Follows { .. } => None,
             };
         }
+    }
+
+    /// The link to give up first if there are more than any choice between them needs.
+    pub(super) fn excess(&self) -> Option<LinkId> {
+        let spare = |strand: &&Strand| self.active != Some(strand.link);
+        self.strands.iter().find(spare).filter(|_| self.strands.len() > STRANDS).map(|strand| strand.link)
     }
 
     /// Whether the link is an established one of this session.
@@ -146,6 +161,7 @@ impl Session {
             assert!(self.has(active), "{active} is active and not established");
         }
         let newest = self.out.acknowledged() + self.out.len().0 as u64 + 1;
+        assert!(self.strands.len() <= STRANDS, "links pile up");
         for strand in &self.strands {
             assert!(strand.cursor <= newest, "{} is ahead of what there is", strand.link);
         }

@@ -136,6 +136,7 @@ impl Cluster {
             advertise: None,
             slots: 0,
             client: true,
+            labels: Vec::new(),
             lease_only: false,
         };
         let mut left = specs.len();
@@ -226,6 +227,7 @@ fn task(argv: &[&str], inputs: Vec<InputFile>) -> TaskSpec {
         patience: None,
         attempts: Some(1),
         placement: Placement::Others,
+        needs: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ mod session;
 use super::args::{self, RegArgs, default_listen, resolve};
 use super::daemon::host_name;
 use super::errors::{Failure, Outcome, exit, plain};
-use super::exe::default_work_dir;
+use super::exe::{default_work_dir, labels};
 use super::host::{self, Workshop};
 use super::logging::LogFormat;
 use super::table::printable;
@@ -23,6 +23,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use xxnet_core::executor::{ExecutorCommand, InputFile, OutputFile, TaskSpec};
 use xxnet_core::message::Placement;
+use xxnet_core::needs::Need;
 use xxnet_core::{Address, ExecutorConfig, Token};
 
 /// The options of `xxnet run`.
@@ -49,6 +50,9 @@ pub(crate) struct RunArgs {
     /// Give up if no executor has taken it after this long [default: wait]
     #[arg(long, value_name = "D", value_parser = args::duration)]
     patience: Option<Duration>,
+    /// Only an executor with this label: a name, or a name and its value; may be given again
+    #[arg(long = "need", value_name = "NAME[=VALUE]")]
+    needs: Vec<Need>,
     /// Run again so often if an executor is lost; a command that ran and failed is never repeated [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     retries: Option<u32>,
@@ -96,10 +100,11 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
         advertise: args.advertise,
         slots: u32::from(args.local),
         client: true,
+        labels: if args.local { labels(Vec::new()) } else { Vec::new() },
         lease_only: false,
     };
     let quiet = common.loudness().is_quiet();
-    let session = RefCell::new(Session::new(command, quiet, logs, executor.registries.len()));
+    let session = RefCell::new(Session::new(command, quiet, logs, executor.registries.len(), args.needs));
     host::executor(
         config,
         executor,
@@ -173,6 +178,7 @@ fn spec(args: &RunArgs, stdin: bool) -> Outcome<TaskSpec> {
         patience: args.patience,
         attempts: args.retries.map(|retries| retries + 1),
         placement: if args.local { Placement::Publisher } else { Placement::Others },
+        needs: args.needs.clone(),
     })
 }
 

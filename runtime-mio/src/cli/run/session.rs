@@ -18,6 +18,7 @@ use xxnet_core::connection::DisconnectReason;
 use xxnet_core::disk::{Aside, Beside, FileError, FileErrorKind};
 use xxnet_core::executor::{Ending, ExecutorCommand, ExecutorNotice};
 use xxnet_core::message::{Exit, WaitReason};
+use xxnet_core::needs::Need;
 use xxnet_core::process::ExitStatus;
 use xxnet_core::{Address, TaskId};
 
@@ -25,6 +26,7 @@ use xxnet_core::{Address, TaskId};
 pub(super) struct Session {
     /// What runs, for people.
     command: String,
+    needs: Vec<Need>,
     quiet: bool,
     logs: bool,
     streams: Option<(Output, Input)>,
@@ -45,9 +47,10 @@ pub(super) struct Session {
 
 impl Session {
     /// Before anything has happened.
-    pub(super) fn new(command: String, quiet: bool, logs: bool, registries: usize) -> Self {
+    pub(super) fn new(command: String, quiet: bool, logs: bool, registries: usize, needs: Vec<Need>) -> Self {
         Self {
             command,
+            needs,
             quiet,
             logs,
             streams: None,
@@ -228,6 +231,13 @@ impl Session {
             WaitReason::Proposed(_) => format!("waiting: the task stands in line at an executor{why}"),
             WaitReason::AllAvoided => {
                 format!("waiting: every executor has died under this task or cannot reach this machine{why}")
+            }
+            WaitReason::NeedsUnmet => {
+                let needs: Vec<_> = self.needs.iter().map(ToString::to_string).collect();
+                format!(
+                    "waiting: no executor that is there has {}; `xxnet nodes` lists their labels, `xxnet exe --label` gives one",
+                    needs.join(" and ")
+                )
             }
         });
     }

@@ -1,0 +1,52 @@
+//! Runtimes on real sockets: each node is a thread, or whatever it likes to be.
+
+use super::{Command, Node, Notice, Runtime, Subject};
+use std::fmt;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+/// A node that runs. Dropping it ends it, and waits until it has ended.
+pub trait Running {
+    /// Gives its machine a command.
+    fn command(&mut self, command: Command);
+}
+
+/// A runtime on real sockets, by how it starts a node: what the machine tells goes to the sender.
+pub struct Real<F> {
+    start: F,
+    nodes: Vec<(Option<Box<dyn Running>>, Receiver<Notice>)>,
+}
+
+impl<F> fmt::Debug for Real<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Real").field("nodes", &self.nodes.len()).finish_non_exhaustive()
+    }
+}
+
+impl<F: FnMut(Subject, Sender<Notice>) -> Box<dyn Running>> Real<F> {
+    /// No node yet.
+    pub fn new(start: F) -> Self {
+        Self { start, nodes: Vec::new() }
+    }
+}
+
+impl<F: FnMut(Subject, Sender<Notice>) -> Box<dyn Running>> Runtime for Real<F> {
+    fn start(&mut self, subject: Subject) {
+        let (tell, told) = mpsc::channel();
+        self.nodes.push((Some((self.start)(subject, tell)), told));
+    }
+
+    fn command(&mut self, node: Node, command: Command) {
+        if let Some(running) = &mut self.nodes[node].0 {
+            running.command(command);
+        }
+    }
+
+    fn next(&mut self, node: Node, within: Duration) -> Option<Notice> {
+        self.nodes[node].1.recv_timeout(within).ok()
+    }
+
+    fn stop(&mut self, node: Node) {
+        self.nodes[node].0 = None;
+    }
+}
