@@ -688,6 +688,83 @@ impl Handler for Server {
     }
 }
 
+/// A connection in each of its states, and what must live so that it stays in it.
+fn in_state(
+    state: ConnectionState,
+) -> (ConnectionManager, ConnectionId, Vec<TcpListener>, Option<ConnectionManager>) {
+    let mut manager = manager();
+    match state {
+        ConnectionState::Idle => {
+            let id = manager.create_to(MANY, any_port(), None).unwrap();
+            (manager, id, vec![], None)
+        }
+        ConnectionState::Connecting => {
+            let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+            let id = manager.create_to(MANY, silent.local_addr().unwrap(), None).unwrap();
+            manager.connect(id).unwrap();
+            (manager, id, vec![silent], None)
+        }
+        ConnectionState::Connected | ConnectionState::Closing => {
+            let Both { mut near, far, id, .. } = Both::new(MANY);
+            if state == ConnectionState::Closing {
+                near.close(id).unwrap();
+            }
+            (near, id, vec![], Some(far))
+        }
+        ConnectionState::Listening => {
+            let (id, _) = listening(&mut manager);
+            (manager, id, vec![], None)
+        }
+    }
+}
+
+#[test]
+fn k2_k3_k5_k6_the_guides_table_of_operations_and_states() {
+    use ConnectionState as S;
+    type Operation = fn(&mut ConnectionManager, ConnectionId) -> Result<(), ConnectionError>;
+    let listen: Operation = |manager, id| match manager.listen(id, any_port()) {
+        Ok(_) => Ok(()),
+        Err(ListenError::Refused(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    };
+    let (role, door) = (Err(ConnectionError::WrongRole(MANY)), Err(ConnectionError::WrongRole(DOOR)));
+    let wrong = |state| Err(ConnectionError::WrongState(state));
+    let up = |state| if state == S::Connected { Ok(()) } else { wrong(state) };
+    for state in [S::Idle, S::Connecting, S::Connected, S::Listening, S::Closing] {
+        let only_idle = match state {
+            S::Idle => Ok(()),
+            S::Listening => door,
+            S::Connecting | S::Connected | S::Closing => wrong(state),
+        };
+        let table: [(&str, Operation, Result<(), ConnectionError>); 9] = [
+            ("listen", listen, if state == S::Listening { wrong(state) } else { role }),
+            ("connect", |manager, id| manager.connect(id), only_idle),
+            ("connect_to", |manager, id| manager.connect_to(id, any_port()), only_idle),
+            ("send", |manager, id| manager.send(id, numbered(1)).map(drop), up(state)),
+            ("ping", |manager, id| manager.ping(id), up(state)),
+            ("pause", |manager, id| manager.pause(id), up(state)),
+            ("resume", |manager, id| manager.resume(id), up(state)),
+            ("close", |manager, id| manager.close(id), Ok(())),
+            ("discard", |manager, id| manager.discard(id), Ok(())),
+        ];
+        for (name, operation, expected) in table {
+            let (mut manager, id, _held, _far) = in_state(state);
+            assert_eq!(manager.state(id), Some(state));
+            assert_eq!(operation(&mut manager, id), expected, "{name} while {state:?}");
+            if expected.is_err() {
+                assert_eq!(manager.state(id), Some(state), "{name} has changed nothing");
+            }
+        }
+    }
+    // A kind that listens, idle and closing.
+    let mut manager = manager();
+    let (listener, at) = listening(&mut manager);
+    manager.close(listener).unwrap();
+    assert_eq!(listen(&mut manager, listener), wrong(S::Closing));
+    let idle = manager.create(DOOR).unwrap();
+    assert_eq!((manager.connect_to(idle, at), listen(&mut manager, idle)), (door, Ok(())));
+}
+
 #[test]
 fn k9_the_seeds_integration_test_through_the_face() {
     for kind in [MANY, ONE, PAIR] {
@@ -915,6 +992,12 @@ fn n8_a_plain_connection_can_be_paused_and_an_unread_one_ends() {
     both.near.ping(both.id).unwrap();
     let id = both.id;
     both.until(|near, _| near.contains(&Heard::Pong(id)));
+    let now = both.near.statistics(id).unwrap();
+    assert!(now.links == 1 && now.traffic.sent.bytes > 10 << 20 && now.round_trip.is_some(), "{now:?}");
+    assert_eq!(
+        (both.near.statistics(idle), both.near.statistics(NOBODY)),
+        (Some(Statistics::default()), None)
+    );
 }
 
 #[test]
