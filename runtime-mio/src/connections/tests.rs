@@ -3,7 +3,8 @@
 use super::*;
 use std::io;
 use std::net::SocketAddr;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::time::Instant;
 use xxnet_core::pack::DataPack;
@@ -785,6 +786,71 @@ fn k9_the_seeds_integration_test_through_the_face() {
     }
 }
 
+/// Passes links on to an address, until they are cut.
+struct Relay {
+    at: SocketAddr,
+    links: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let links: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let kept = Arc::clone(&links);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(to).unwrap());
+                // First, so that whatever has passed can be cut.
+                kept.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (from, into) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    std::thread::spawn(move || io::copy(&mut from, &mut into));
+                }
+            }
+        });
+        Self { at, links }
+    }
+
+    /// Both ends of each link hear of it.
+    fn cut(&self) {
+        self.links.lock().unwrap().drain(..).for_each(|link| _ = link.shutdown(std::net::Shutdown::Both));
+    }
+}
+
+#[test]
+fn n4_a_session_goes_on_by_itself_when_its_link_is_cut() {
+    let (mut near, mut far) = (manager(), manager());
+    let (_, at) = listening(&mut far);
+    let relay = Relay::start(at);
+    let id = near.create_to(PAIR, relay.at, None).unwrap();
+    near.connect(id).unwrap();
+    let (mut heard, mut heard_far) = (Log::default(), Log::default());
+    drive((&mut near, &mut heard), (&mut far, &mut heard_far), |near, far| near.0.len() + far.0.len() == 2);
+    let far_id = match heard_far.0[..] {
+        [Heard::Accept(far_id, _)] => far_id,
+        ref other => panic!("{other:?}"),
+    };
+    for round in 0..3 {
+        (0..50).for_each(|n| _ = near.send(id, numbered(round * 100 + n)).unwrap());
+        relay.cut();
+        (50..100).for_each(|n| _ = near.send(id, numbered(round * 100 + n)).unwrap());
+        let told = |heard: &Log, what: &Heard| heard.0.iter().filter(|heard| *heard == what).count() as u64;
+        drive((&mut near, &mut heard), (&mut far, &mut heard_far), |near, far| {
+            numbers(&far.0).len() as u64 == (round + 1) * 100
+                && told(near, &Heard::Resumed(id)) == round + 1
+                && told(far, &Heard::Resumed(far_id)) == round + 1
+        });
+        assert_eq!(told(&heard, &Heard::Interrupted(id)), round + 1);
+        assert_eq!(told(&heard_far, &Heard::Interrupted(far_id)), round + 1);
+        // All the while it was connected, whatever its links did.
+        assert_eq!([near.state(id), far.state(far_id)], [Some(ConnectionState::Connected); 2]);
+    }
+    assert!(numbers(&heard_far.0).into_iter().eq(0..300), "each once and in order");
+    assert!(!ended(&heard.0) && !ended(&heard_far.0));
+    assert_eq!(near.statistics(id).unwrap().breaks, 3);
+}
+
 #[test]
 fn what_is_held_is_acknowledged_when_it_is_taken() {
     #[derive(Default)]
@@ -931,7 +997,7 @@ fn an_update_waits_no_longer_than_it_is_told() {
     let mut manager = manager();
     let (_, at) = listening(&mut manager);
     // A newcomer that has said nothing yet wakes it, and is nothing to be told.
-    let _newcomer = std::net::TcpStream::connect(at).unwrap();
+    let _newcomer = TcpStream::connect(at).unwrap();
     let begun = Instant::now();
     assert_eq!(manager.update(Duration::from_millis(30), &mut ()).unwrap(), 0);
     assert!(begun.elapsed() >= Duration::from_millis(29));
