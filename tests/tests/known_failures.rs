@@ -91,7 +91,7 @@ fn n7_known_of_message_io_two_threads_that_send_at_once_corrupt_the_stream() {
 #[test]
 fn n8_known_of_message_io_two_peers_that_only_echo_under_full_buffers_never_go_on() {
     /// Each message has passed so often on average.
-    const ROUNDS: u64 = 50;
+    const ROUNDS: u64 = 20;
     let small = |options: &mut NetOptions| {
         options.queue = 64 << 10;
         options.limits.session_window = 16 << 10;
@@ -381,7 +381,7 @@ fn tap(to: SocketAddr) -> (SocketAddr, Receiver<Segment>) {
                 pass(near, far, |bytes, from| {
                     let _ =
                         tell.send(Segment { bytes: Bytes::copy_from_slice(bytes), count: segments(from) });
-                })
+                });
             });
             thread::spawn(move || pass(back_from, back_to, |_, _| {}));
         }

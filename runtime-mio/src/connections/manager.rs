@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::connection::{
     ConnectionCommand, ConnectionError, ConnectionKind, ConnectionNotice, ConnectionState, Connections,
-    KindId, PeerInfo,
+    KindId, PeerInfo, Statistics,
 };
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, ConnectionId, Dict, InstanceId, Token};
@@ -308,6 +308,11 @@ impl ConnectionManager {
     /// The kind of a connection, until it is gone and its `on_disconnect` has returned.
     pub fn kind(&self, id: ConnectionId) -> Option<KindId> {
         self.driver.machine().manager().kind(id).or_else(|| self.told.kind(id))
+    }
+
+    /// What a connection has carried, what waits on it, how long a round trip takes; `None` if there is none of that id.
+    pub fn statistics(&self, id: ConnectionId) -> Option<Statistics> {
+        self.driver.machine().manager().statistics(id)
     }
 
     /// Whether what waits to be sent is below the high-water mark (2 MiB); if not, `on_writable` will come.

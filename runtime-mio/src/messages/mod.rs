@@ -160,7 +160,7 @@ impl NetOptions {
     }
 }
 
-/// Messages by address. Clones share everything, and may be used from any thread.
+/// Messages by address. Clones share everything, and may be used from any thread. The [module](self) is its guide.
 #[derive(Clone)]
 pub struct Net {
     shared: Arc<Shared>,
