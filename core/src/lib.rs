@@ -1,7 +1,7 @@
 //! Pure state machines of xxnet: the DataPack codec, links, connections by id, the registry, the executor.
 //!
 //! Nothing here has a clock, a socket, a file, a thread or randomness of its own. A runtime hands a machine one [`Event`]
-//! at a time and does what it says; the same machine runs in the daemon on mio, under a seeded simulator and under
+//! at a time and does what it says; the same machine runs in the daemon on mio, on tokio, under a seeded simulator and under
 //! fuzzers.
 //!
 //! # One door in, one door out
@@ -51,7 +51,8 @@
 //! 7. Every limit and timeout is a field of [`Limits`].
 //!
 //! A runtime owes four things: a monotone `now` that counts time asleep; exactly one completion a request; order within
-//! a link; a `Tick` at [`Machine::deadline`].
+//! a link; a `Tick` at [`Machine::deadline`]. `tests/src/tokio_runtime.rs` in this repository is the guide to writing one: small, whole, a
+//! duty a paragraph. `xxnet_tests::conformance` is the suite that tells whether a runtime fulfils them.
 //!
 //! # On the wire
 //!

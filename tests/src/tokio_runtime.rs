@@ -45,6 +45,17 @@ use xxnet_core::{Action, Actions, Event, Instant, LinkId, ListenerId, Machine};
 /// What a task tells the loop; a newcomer's stream comes with its event.
 type Told = (NetEvent, Option<TcpStream>);
 
+/// How it tells it.
+#[derive(Clone)]
+struct Tell(UnboundedSender<Told>);
+
+impl Tell {
+    fn event(&self, event: NetEvent) {
+        // Nobody listens any more once the machine is given back.
+        _ = self.0.send((event, None));
+    }
+}
+
 /// Runs a machine until nobody can send it commands any more, and gives it back once every socket is closed.
 ///
 /// **The loop.** One event at a time goes in at the machine's one door, and what comes out of it is done in order, before the next
@@ -56,7 +67,7 @@ pub async fn run<M: Machine>(
     mut on_notice: impl FnMut(M::Notice),
 ) -> M {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let mut net = Net { tell, links: HashMap::new(), listeners: HashMap::new() };
+    let mut net = Net { tell: Tell(tell), links: HashMap::new(), listeners: HashMap::new() };
     let mut answers = VecDeque::new();
     let mut actions = Actions::new();
     loop {
@@ -124,7 +135,7 @@ async fn until(deadline: Option<Instant>) {
 
 /// All that is open. A link or listener *is* a task, which owns the socket; its requests are a channel, and that is closed to close it.
 struct Net {
-    tell: UnboundedSender<Told>,
+    tell: Tell,
     /// `None`: `Close` was asked, and its completion is on its way.
     links: HashMap<LinkId, Option<UnboundedSender<Request>>>,
     listeners: HashMap<ListenerId, UnboundedSender<LinkId>>,
@@ -143,25 +154,22 @@ impl Net {
         match action {
             // Names are looked up **off the loop**: the system's resolver may block for half a minute. Nor does the end wait for it.
             NetAction::Resolve { query, host, port } => {
-                let tell = self.tell.downgrade();
+                let tell = self.tell.0.downgrade();
                 tokio::spawn(async move {
                     let result = look_up(&host, port).await;
-                    if let Some(tell) = tell.upgrade() {
-                        _ = tell.send((NetEvent::Resolved { query, result }, None));
-                    }
+                    tell.upgrade().map(Tell).inspect(|tell| tell.event(NetEvent::Resolved { query, result }));
                 });
             }
             NetAction::Listen { listener, address } => {
-                let opened = listening_socket(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
-                match opened {
+                match listening_socket(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
                     Ok((address, socket)) => {
                         let (arm, armed) = mpsc::unbounded_channel();
                         self.listeners.insert(listener, arm);
-                        self.tell(NetEvent::Listening { listener, address });
+                        self.tell.event(NetEvent::Listening { listener, address });
                         tokio::spawn(accept(listener, socket, armed, self.tell.clone()));
                     }
                     Err(error) => {
-                        self.tell(NetEvent::ListenFailed { listener, error: net_error(&error) });
+                        self.tell.event(NetEvent::ListenFailed { listener, error: net_error(&error) });
                     }
                 }
             }
@@ -185,10 +193,6 @@ impl Net {
                 }
             }
         }
-    }
-
-    fn tell(&self, event: NetEvent) {
-        _ = self.tell.send((event, None));
     }
 
     fn open(&mut self, link: LinkId) -> UnboundedReceiver<Request> {
@@ -259,59 +263,46 @@ fn listening_socket(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A listener's life. **One newcomer for each `Accept`**: the others wait in the system's backlog, which is how the machine keeps
-/// a crowd out.
-async fn accept(
-    listener: ListenerId,
-    socket: TcpListener,
-    mut armed: UnboundedReceiver<LinkId>,
-    tell: UnboundedSender<Told>,
-) {
+/// a crowd out. That the channel is closed is the `Unlisten`, also while a newcomer is waited for.
+async fn accept(id: ListenerId, socket: TcpListener, mut armed: UnboundedReceiver<LinkId>, tell: Tell) {
     while let Some(link) = armed.recv().await {
-        let told = loop {
-            tokio::select! {
-                came = socket.accept() => match came.and_then(opened) {
-                    Ok((stream, peer, local)) => {
-                        break Some((NetEvent::Accepted { listener, link, peer, local }, Some(stream)));
-                    }
-                    // A newcomer that has gone while it waited costs its turn, not the listener.
-                    Err(error) if matches!(net_error(&error), NetError::Reset | NetError::Unreachable) => {}
-                    Err(error) => {
-                        let error = net_error(&error);
-                        break Some((NetEvent::AcceptFailed { listener, link, error }, None));
-                    }
-                },
-                _ = armed.recv() => break None,
-            }
+        let told = tokio::select! {
+            came = newcomer(&socket) => match came {
+                Ok((stream, peer, local)) => {
+                    (NetEvent::Accepted { listener: id, link, peer, local }, Some(stream))
+                }
+                Err(error) => (NetEvent::AcceptFailed { listener: id, link, error: net_error(&error) }, None),
+            },
+            _ = armed.recv() => break,
         };
-        match told {
-            Some(told) => _ = tell.send(told),
-            None => break,
-        }
+        _ = tell.0.send(told);
     }
     drop(socket);
-    _ = tell.send((NetEvent::Unlistened { listener }, None));
+    tell.event(NetEvent::Unlistened { listener: id });
+}
+
+/// The next one that is still there: one that has gone while it waited costs its turn, not the listener.
+async fn newcomer(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+    loop {
+        match socket.accept().await.and_then(opened) {
+            Err(error) if matches!(net_error(&error), NetError::Reset | NetError::Unreachable) => {}
+            came => return came,
+        }
+    }
 }
 
 /// A link's life begins by an `Accept`, or by a dial, which a `Close` can end.
-async fn dial(
-    link: LinkId,
-    address: SocketAddr,
-    mut requests: UnboundedReceiver<Request>,
-    tell: UnboundedSender<Told>,
-) {
+async fn dial(link: LinkId, address: SocketAddr, mut requests: UnboundedReceiver<Request>, tell: Tell) {
     let dialled = tokio::select! {
         dialled = TcpStream::connect(address) => dialled.and_then(|stream| opened((stream, address))),
-        _ = requests.recv() => {
-            _ = tell.send((NetEvent::Closed { link }, None));
-            return;
-        }
+        _ = requests.recv() => return tell.event(NetEvent::Closed { link }),
     };
     match dialled {
         Ok((stream, peer, local)) => {
-            _ = tell.send((NetEvent::Dialed { link, peer, local }, None));
+            tell.event(NetEvent::Dialed { link, peer, local });
             carry(link, stream, requests, tell).await;
         }
-        Err(error) => _ = tell.send((NetEvent::DialFailed { link, error: net_error(&error) }, None)),
+        Err(error) => tell.event(NetEvent::DialFailed { link, error: net_error(&error) }),
     }
 }
 
@@ -324,12 +315,7 @@ fn opened((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, Soc
 
 /// **Order within a link**: one task reads, writes and tells. It reads only what was asked for (not asking is how the machine holds
 /// a fast peer back), completes a send when the system has the last byte, and can send the end of the stream while it goes on reading.
-async fn carry(
-    link: LinkId,
-    stream: TcpStream,
-    mut requests: UnboundedReceiver<Request>,
-    tell: UnboundedSender<Told>,
-) {
+async fn carry(link: LinkId, stream: TcpStream, mut requests: UnboundedReceiver<Request>, tell: Tell) {
     let (mut recv, mut send, mut failed) = (None, None, None);
     let error = loop {
         // What the peer said before it reset the link may say why: a failed write waits until that is read.
@@ -375,12 +361,12 @@ async fn carry(
                 }
             },
         };
-        _ = tell.send((event, None));
+        tell.event(event);
     };
     drop(stream);
-    _ = tell.send(match error {
-        Some(error) => (NetEvent::Broken { link, error: net_error(&error) }, None),
-        None => (NetEvent::Closed { link }, None),
+    tell.event(match error {
+        Some(error) => NetEvent::Broken { link, error: net_error(&error) },
+        None => NetEvent::Closed { link },
     });
 }
 

@@ -5,18 +5,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::disk::DiskAction;
 use xxnet_core::net::{NetAction, NetEvent};
-use xxnet_core::{Event, Instant, LinkId, ListenerId, OpId, QueryId};
+use xxnet_core::process::{ProcessAction, ProcessEvent};
+use xxnet_core::{Event, Instant, LinkId, ListenerId, OpId, QueryId, RunId};
 
 /// A deadline that has passed for so long without a tick, while other events came, is missed. Long: the machine may be busy.
 const MISSED: Duration = Duration::from_secs(8);
 
 /// Knows what was asked and what was answered.
 #[derive(Debug, Default)]
-pub struct Audit {
+pub(super) struct Audit {
     links: BTreeMap<LinkId, Link>,
     listeners: BTreeMap<ListenerId, Listener>,
     queries: BTreeMap<QueryId, u16>,
     disk: BTreeSet<OpId>,
+    /// Runs that have not started yet.
+    spawns: BTreeSet<RunId>,
     last: Option<Instant>,
     violations: Vec<String>,
 }
@@ -46,9 +49,9 @@ impl Audit {
         std::mem::take(&mut self.violations)
     }
 
-    /// Links, listeners, look-ups and disk requests that are open or under way.
+    /// Links, listeners, look-ups, and requests to the disk or to start a process, that are open or under way.
     pub(super) fn owed(&self) -> [usize; 4] {
-        [self.links.len(), self.listeners.len(), self.queries.len(), self.disk.len()]
+        [self.links.len(), self.listeners.len(), self.queries.len(), self.disk.len() + self.spawns.len()]
     }
 
     fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
@@ -105,6 +108,13 @@ impl Audit {
         self.disk.insert(action.op);
     }
 
+    /// The machine asks something about a process.
+    pub(super) fn asked_process(&mut self, action: &ProcessAction) {
+        if let ProcessAction::Spawn { run, .. } = action {
+            self.spawns.insert(*run);
+        }
+    }
+
     fn at(&mut self, link: LinkId, change: impl FnOnce(&mut Link)) {
         if let Some(link) = self.links.get_mut(&link) {
             change(link);
@@ -125,6 +135,11 @@ impl Audit {
                 let asked = self.disk.remove(&op);
                 self.must(asked, || format!("a completion of {op} that nobody waits for"));
             }
+            Event::Process(ProcessEvent::Spawned { run } | ProcessEvent::SpawnFailed { run, .. }) => {
+                let (run, asked) = (*run, self.spawns.remove(run));
+                self.must(asked, || format!("a start of {run} that nobody waits for"));
+            }
+            // What a run says later is its machine's matter.
             Event::Tick | Event::Process(_) | Event::Command(_) => {}
         }
     }

@@ -54,6 +54,8 @@ faults! {
     LosesResolved,
     /// Nothing of what the disk does.
     LosesDisk,
+    /// Nothing of what processes do.
+    LosesProcesses,
     /// `PeerClosed` of a link that is being closed, before `Closed`.
     TellsWhileClosing,
     /// `Broken` behind `Closed`.
@@ -118,6 +120,7 @@ impl Breakage {
         let Some(fault) = self.fault else { return vec![event] };
         let event = match event {
             Event::Disk(_) if fault == Fault::LosesDisk => return Vec::new(),
+            Event::Process(_) if fault == Fault::LosesProcesses => return Vec::new(),
             Event::Net(event) => event,
             other => return vec![other],
         };
@@ -237,6 +240,15 @@ impl<R: Runtime> Runtime for Broken<R> {
 
     fn stop(&mut self, node: Node) {
         self.runtime.stop(node);
+    }
+
+    fn now(&self) -> Duration {
+        self.runtime.now()
+    }
+
+    /// What is broken is not waited for at length.
+    fn patience(&self) -> Duration {
+        self.runtime.patience() / 20
     }
 
     fn ip(&self) -> IpAddr {

@@ -41,12 +41,12 @@
 //! `xxnet_tests::for_each_scenario! { xxnet_tests::conformance_tests! [Real::new(start)] }`.
 //!
 //! Two things look at a runtime: the scenarios, which use it as an application does and wait for what must come; and the
-//! [audit](audit) at the door of every node, in every scenario, which knows what is outstanding and catches what must *not* come: a
+//! audit at the door of every node, in every scenario, which knows what is outstanding and catches what must *not* come: a
 //! completion nobody asked for, or a second one, one behind a `Close`, bytes beyond what was armed, a clock that goes back. Nothing
 //! is timed tightly: a scenario waits long for what must come and shortly for what must not.
 
-pub mod audit;
-pub mod broken;
+mod audit;
+mod broken;
 mod real;
 mod relay;
 mod scenarios;
@@ -60,7 +60,8 @@ pub use stage::Stage;
 pub use subject::{Command, Kind, Notice, Report, Request, Subject};
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// A node of a runtime, counted from 0 in the order in which they were started.
 pub type Node = usize;
@@ -78,6 +79,17 @@ pub trait Runtime {
 
     /// Ends a node as a kill does: its sockets are closed, its machine is asked nothing.
     fn stop(&mut self, node: Node);
+
+    /// The time by which the suite is patient, from any zero; a world of its own has a time of its own.
+    fn now(&self) -> Duration {
+        static ZERO: OnceLock<Instant> = OnceLock::new();
+        ZERO.get_or_init(Instant::now).elapsed()
+    }
+
+    /// How long what must come is waited for: longer than anything takes, so that only a failure waits so long.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(20)
+    }
 
     /// Where all nodes can listen and reach each other.
     fn ip(&self) -> IpAddr {
@@ -123,7 +135,7 @@ macro_rules! for_each_scenario {
             a_deadline_can_move_and_go
             a_deadline_is_kept_on_a_busy_link
             an_idle_node_is_left_alone
-            a_disk_request_is_answered_once
+            requests_to_disk_and_processes_are_answered_once
             connections_refused_unknown_and_by_name
             thousands_of_packs_of_mixed_sizes_in_order_both_ways
             n8_bulk_waits_for_a_reader_that_pauses

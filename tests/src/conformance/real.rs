@@ -14,7 +14,13 @@ pub trait Running {
 /// A runtime on real sockets, by how it starts a node: what the machine tells goes to the sender.
 pub struct Real<F> {
     start: F,
-    nodes: Vec<(Option<Box<dyn Running>>, Receiver<Notice>)>,
+    nodes: Vec<Started>,
+}
+
+struct Started {
+    /// `None`: stopped.
+    running: Option<Box<dyn Running>>,
+    told: Receiver<Notice>,
 }
 
 impl<F> fmt::Debug for Real<F> {
@@ -33,20 +39,21 @@ impl<F: FnMut(Subject, Sender<Notice>) -> Box<dyn Running>> Real<F> {
 impl<F: FnMut(Subject, Sender<Notice>) -> Box<dyn Running>> Runtime for Real<F> {
     fn start(&mut self, subject: Subject) {
         let (tell, told) = mpsc::channel();
-        self.nodes.push((Some((self.start)(subject, tell)), told));
+        let running = Some((self.start)(subject, tell));
+        self.nodes.push(Started { running, told });
     }
 
     fn command(&mut self, node: Node, command: Command) {
-        if let Some(running) = &mut self.nodes[node].0 {
+        if let Some(running) = &mut self.nodes[node].running {
             running.command(command);
         }
     }
 
     fn next(&mut self, node: Node, within: Duration) -> Option<Notice> {
-        self.nodes[node].1.recv_timeout(within).ok()
+        self.nodes[node].told.recv_timeout(within).ok()
     }
 
     fn stop(&mut self, node: Node) {
-        self.nodes[node].0 = None;
+        self.nodes[node].running = None;
     }
 }

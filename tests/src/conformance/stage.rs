@@ -9,8 +9,8 @@ use std::time::Duration;
 use xxnet_core::net::{NetAction, NetError, NetEvent};
 use xxnet_core::{ClusterKey, Config, InstanceId, LinkId, ListenerId};
 
-/// Longer than anything here takes; only a failure waits so long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// For deadlines and drains that are never reached.
+pub(super) const LONG: Duration = Duration::from_secs(20);
 /// How long something that must not come is waited for.
 pub(super) const MOMENT: Duration = Duration::from_millis(100);
 
@@ -106,8 +106,9 @@ impl<'a> Stage<'a> {
         {
             return notice;
         }
+        let end = self.runtime.now() + self.runtime.patience();
         loop {
-            let Some(notice) = self.next(node, PATIENCE) else {
+            let Some(notice) = self.next(node, end.saturating_sub(self.runtime.now())) else {
                 let mut told = format!("{:?}", self.nodes[node].waiting);
                 told.truncate(2000);
                 panic!("node {node}: {what} did not come, only {told}")
@@ -123,8 +124,8 @@ impl<'a> Stage<'a> {
     pub(super) fn quiet(&mut self, node: Node, time: Duration, mut unwanted: impl FnMut(&Notice) -> bool) {
         let mut check = |notice: &Notice| assert!(!unwanted(notice), "node {node}: unexpected {notice:?}");
         self.nodes[node].waiting.iter().for_each(&mut check);
-        // Whatever else comes makes the wait longer, and little comes.
-        while let Some(notice) = self.next(node, time) {
+        let end = self.runtime.now() + time;
+        while let Some(notice) = self.next(node, end.saturating_sub(self.runtime.now())) {
             check(&notice);
             self.nodes[node].waiting.push_back(notice);
         }
@@ -141,9 +142,9 @@ impl<'a> Stage<'a> {
     /// Waits until a node's report is as it should be.
     pub(super) fn until(&mut self, node: Node, what: &str, holds: impl Fn(&Report) -> bool) -> Report {
         let mut report = self.report(node);
-        let begin = report.now;
+        let end = self.runtime.now() + self.runtime.patience();
         while !holds(&report) {
-            assert!(report.now.since(begin) < PATIENCE, "node {node}: {what} does not come true: {report:?}");
+            assert!(self.runtime.now() < end, "node {node}: {what} does not come true: {report:?}");
             self.quiet(node, Duration::from_millis(10), |_| false);
             report = self.report(node);
         }

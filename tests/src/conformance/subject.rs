@@ -9,6 +9,7 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::disk::{DiskAction, DiskEvent};
 use xxnet_core::messenger::{Messenger, MessengerCommand, MessengerNotice};
 use xxnet_core::net::{NetAction, NetEvent};
+use xxnet_core::process::{ProcessAction, ProcessEvent};
 use xxnet_core::{Action, Actions, Config, Event, Instant, Machine};
 
 /// What a node of the suite is.
@@ -48,6 +49,8 @@ pub enum Request {
     Net(NetAction),
     /// This, on the disk.
     Disk(DiskAction),
+    /// This, about a process.
+    Process(ProcessAction),
     /// Wants its next tick so much later; `None`: none.
     Wake(Option<Duration>),
 }
@@ -59,6 +62,8 @@ pub enum Notice {
     Net(NetEvent),
     /// A raw node has heard of the disk.
     Disk(DiskEvent),
+    /// A raw node has heard of a process.
+    Process(ProcessEvent),
     /// A raw node's deadline was reached: when it was, and when the tick came.
     Woke {
         /// The deadline.
@@ -87,7 +92,7 @@ pub struct Report {
     pub now: Instant,
     /// How often the runtime has called.
     pub calls: u64,
-    /// Links, listeners, look-ups and disk requests that the runtime owes something for.
+    /// Links, listeners, look-ups, and requests to the disk or to start a process, that the runtime owes something for.
     pub owed: [usize; 4],
     /// Links, listeners, look-ups and connections by the machine's own count; zeros for a raw node.
     pub census: [usize; 4],
@@ -98,7 +103,7 @@ pub struct Report {
 #[derive(Debug)]
 enum Inner {
     Raw(Raw),
-    Connections(Connections, Actions<ConnectionNotice>),
+    Connections(Box<Connections>, Actions<ConnectionNotice>),
     Messenger(Box<Messenger>, Actions<MessengerNotice>),
     Relay(Relay),
 }
@@ -117,7 +122,9 @@ impl Subject {
     pub fn new(kind: Kind) -> Self {
         let inner = match kind {
             Kind::Raw => Inner::Raw(Raw::default()),
-            Kind::Connections(config) => Inner::Connections(Connections::new(&config), Actions::new()),
+            Kind::Connections(config) => {
+                Inner::Connections(Box::new(Connections::new(&config)), Actions::new())
+            }
             Kind::Messenger(config) => Inner::Messenger(Box::new(Messenger::new(*config)), Actions::new()),
             Kind::Relay => Inner::Relay(Relay::default()),
         };
@@ -165,7 +172,7 @@ impl Subject {
                     Command::Connections(command) => Some(command),
                     _ => None,
                 };
-                pass(machine, sink, now, event, command, Notice::Connections, out);
+                pass(&mut **machine, sink, now, event, command, Notice::Connections, out);
             }
             (Inner::Messenger(machine, sink), event) => {
                 let command = |command| match command {
@@ -236,7 +243,10 @@ impl Machine for Subject {
                         self.audit.asked_disk(&action);
                         actions.disk(action);
                     }
-                    Action::Process(action) => actions.process(action),
+                    Action::Process(action) => {
+                        self.audit.asked_process(&action);
+                        actions.process(action);
+                    }
                     Action::Notify(notice) => actions.notify(notice),
                 }
             }
@@ -291,11 +301,13 @@ impl Raw {
                     match request {
                         Request::Net(action) => out.push(Action::Net(action)),
                         Request::Disk(action) => out.push(Action::Disk(action)),
+                        Request::Process(action) => out.push(Action::Process(action)),
                         Request::Wake(after) => self.due = after.map(|after| now + after),
                     }
                 }
             }
-            Event::Process(_) | Event::Command(_) => {}
+            Event::Process(event) => out.push(Action::Notify(Notice::Process(event))),
+            Event::Command(_) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions over links that break: what a user of messages is promised.
 
-use crate::conformance::stage::PATIENCE;
+use crate::conformance::stage::LONG;
 use crate::conformance::{Command, Kind, Node, Notice, RelayNotice, Stage};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn settled(stage: &mut Stage<'_>, node: Node, mut count: u64) {
 
 /// Ends a messenger in peace.
 fn shut_down(stage: &mut Stage<'_>, node: Node) {
-    command(stage, node, MessengerCommand::Shutdown { drain: PATIENCE });
+    command(stage, node, MessengerCommand::Shutdown { drain: LONG });
     notice(stage, node, "the end", |told| *told == MessengerNotice::Down);
     stage.until(node, "nothing left", |report| report.census == [0; 4] && report.owed == [0; 4]);
 }
@@ -157,7 +157,7 @@ pub(crate) fn n13_shutdown_waits_until_all_is_acknowledged(stage: &mut Stage<'_>
     let at = listen(stage, server);
     let to = open(stage, client, at);
     send(stage, client, to, 0..500, 1000);
-    command(stage, client, MessengerCommand::Shutdown { drain: PATIENCE });
+    command(stage, client, MessengerCommand::Shutdown { drain: LONG });
     for n in 0..500 {
         assert_eq!(take(stage, server).1, n);
     }

@@ -9,7 +9,7 @@ use xxnet_tests::tokio_runtime;
 /// A node on a thread of its own.
 struct Node(Option<mpsc::Sender<Command>>, Option<JoinHandle<()>>);
 
-fn start(subject: Subject, tell: Sender<Notice>) -> Box<dyn Running> {
+pub(crate) fn start(subject: Subject, tell: Sender<Notice>) -> Box<dyn Running> {
     let (commands, waiting) = mpsc::channel(64);
     let thread = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

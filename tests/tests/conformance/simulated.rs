@@ -89,13 +89,13 @@ impl Wired {
 }
 
 /// The simulator as a runtime under test.
-struct Simulated {
+pub(crate) struct Simulated {
     world: Calm,
     nodes: Vec<(ProcId, Rc<RefCell<Doors>>)>,
 }
 
 impl Simulated {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { world: Calm::new(seed), nodes: Vec::new() }
     }
 }
@@ -123,6 +123,10 @@ impl Runtime for Simulated {
         self.world.kill(self.nodes[node].0);
     }
 
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.world.now())
+    }
+
     fn ip(&self) -> IpAddr {
         self.world.ip()
     }
@@ -136,7 +140,7 @@ xxnet_tests::for_each_scenario! { xxnet_tests::conformance_tests! [Simulated::ne
 
 #[test]
 fn the_same_in_other_orders_and_with_other_delays() {
-    for seed in 2..20 {
+    for seed in 2..8 {
         for (name, _) in SCENARIOS {
             run(name, &mut Simulated::new(seed));
         }
