@@ -54,8 +54,8 @@ pub(crate) fn server(at: SocketAddr, listening: impl FnOnce(SocketAddr)) -> Resu
                 commands.push(ConnectionCommand::Listen { token, id, address: at.into() });
             }
             ConnectionNotice::Event(ConnectionEvent::Listening { address, .. }) => {
-                if let Some(listening) = listening.take() {
-                    listening(address);
+                if let Some((listening, at)) = listening.take().zip(address.socket()) {
+                    listening(at);
                 }
             }
             ConnectionNotice::Event(ConnectionEvent::Received { id, pack }) => {

@@ -121,7 +121,7 @@ impl Messenger {
         match command {
             MessengerCommand::Listen { token, address } => self.listen(now, token, address, out),
             MessengerCommand::Unlisten { address } => {
-                if let Some(id) = self.listeners.at(address) {
+                if let Some(id) = self.listeners.at(&address) {
                     _ = self.manager.close(now, id, out);
                 }
             }
@@ -305,7 +305,7 @@ impl Messenger {
             _ = self.manager.close(now, id, out);
             return;
         }
-        let address = info.address.clone().unwrap_or(Address::Socket(info.socket));
+        let address = info.address.clone().unwrap_or_else(|| info.socket.clone().into());
         let waiting = self
             .peers
             .at(&address)
@@ -336,7 +336,7 @@ impl Messenger {
         row.waiting_bytes = 0;
         let mut waiting = core::mem::take(&mut row.waiting);
         self.timers.clear(&peer);
-        for address in [Some(Address::Socket(info.socket)), info.address.clone()].into_iter().flatten() {
+        for address in [Some(info.socket.clone().into()), info.address.clone()].into_iter().flatten() {
             // Who waits for that address waits for this peer: what is sent there later must not overtake it.
             let same = self.peers.at(&address).filter(|other| {
                 *other != peer && self.peers.get(*other).is_some_and(|row| row.session.is_none())
@@ -349,7 +349,7 @@ impl Messenger {
             self.peers.alias(peer, address);
         }
         let at = self.peers.get(peer).map(|row| row.address.clone());
-        let at = info.address.clone().or(at).unwrap_or(Address::Socket(info.socket));
+        let at = info.address.clone().or(at).unwrap_or_else(|| info.socket.clone().into());
         out.notify(MessengerNotice::Connected { on: id, at, peer: info });
         self.send_all(now, peer, waiting, out);
         if let Stage::Closing(end) = self.stage {
@@ -418,6 +418,8 @@ impl Messenger {
                         | DisconnectReason::NotOurProtocol { .. }
                         | DisconnectReason::Closed
                 );
+                // Whoever has no address and is gone can only come back by itself.
+                let hopeless = hopeless || row.address.is_passing();
                 if hopeless || now >= end {
                     return self.give_up(peer, reason, out);
                 }

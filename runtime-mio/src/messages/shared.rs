@@ -7,17 +7,17 @@ use super::{FlushError, ListenError, SendError};
 use crate::alarm::{Alarm, lock};
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use xxnet_core::messenger::MessengerCommand;
+use xxnet_core::net::Endpoint;
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, Limits, Token};
 
 /// Where an answer to `listen` goes.
-pub(super) type Answer = SyncSender<Result<SocketAddr, ListenError>>;
+pub(super) type Answer = SyncSender<Result<Address, ListenError>>;
 
 /// The three queues of the seed, and what is counted beside them.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ struct Outgoing {
     commands: VecDeque<MessengerCommand>,
     /// The thread sleeps: whoever adds a command wakes it.
     asleep: bool,
-    answers: HashMap<Token, (SocketAddr, Answer)>,
+    answers: HashMap<Token, (Address, Answer)>,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     /// Where the answer will come; `None` if it is shut down.
-    pub(super) fn listen(&self, address: SocketAddr) -> Option<Receiver<Result<SocketAddr, ListenError>>> {
+    pub(super) fn listen(&self, address: Endpoint) -> Option<Receiver<Result<Address, ListenError>>> {
         let (answer, answered) = sync_channel(1);
         let token = self.next_token();
         {
@@ -107,7 +107,7 @@ impl Shared {
             if self.is_closed() {
                 return None;
             }
-            outgoing.answers.insert(token, (address, answer));
+            outgoing.answers.insert(token, (address.clone().into(), answer));
             outgoing.commands.push_back(MessengerCommand::Listen { token, address });
             self.wake(outgoing);
         }
@@ -115,17 +115,13 @@ impl Shared {
     }
 
     /// Whoever asked for this is told.
-    pub(super) fn answer(
-        &self,
-        token: Token,
-        answer: impl FnOnce(SocketAddr) -> Result<SocketAddr, ListenError>,
-    ) {
+    pub(super) fn answer(&self, token: Token, answer: impl FnOnce(Address) -> Result<Address, ListenError>) {
         if let Some((address, asker)) = lock(&self.outgoing).answers.remove(&token) {
             let _ = asker.send(answer(address));
         }
     }
 
-    pub(super) fn unlisten(&self, address: SocketAddr) {
+    pub(super) fn unlisten(&self, address: Endpoint) {
         self.command(MessengerCommand::Unlisten { address });
     }
 
