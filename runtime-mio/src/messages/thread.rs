@@ -83,7 +83,7 @@ impl Desk {
             }
             MessengerNotice::Settled { token, count, bytes } => self.shared.settled(token, count, bytes),
             MessengerNotice::Listening { token, address } => {
-                self.shared.answer(token, |_| Ok(address.into()))
+                self.shared.answer(token, |_| Ok(address.into()));
             }
             MessengerNotice::ListenFailed { token, error, .. } => {
                 self.shared.answer(token, |address| Err(ListenError::System(address, error)));
