@@ -143,6 +143,8 @@ class Reader:
         tag = self.number("I")
         if tag == 1:
             return self.string(), self.number("H")
+        if tag == 2:
+            return self.string(), None  # the path of a Unix socket
         if tag != 0:
             raise Malformed("address")
         family = self.number("I")

@@ -218,7 +218,7 @@ fn receiving_process() {
         std::process::exit(1);
     });
     let net = net(|_| {});
-    println!("\n{MARK}{}", net.listen("127.0.0.1:0").unwrap());
+    println!("\n{MARK}{}", net.listen("127.0.0.1:0").unwrap().socket().unwrap());
     if let Ok(path) = std::env::var(WRITE_DOWN) {
         let mut file = File::create(path).unwrap();
         for n in 0..count {

@@ -6,7 +6,6 @@ use crate::messages::SendError;
 use crate::{Driver, Flow, clock, instance};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::connection::{
     ConnectionCommand, ConnectionError, ConnectionKind, ConnectionNotice, ConnectionState, Connections,
@@ -106,16 +105,15 @@ impl ConnectionManager {
     /// [`ListenError::System`] if the system refuses the address; the connection is idle again. [`ListenError::Refused`] with
     /// `UnknownConnection`, `WrongRole` for a kind that does not listen, `NotASocketAddress`, `AlreadyListening`, `WrongState`,
     /// `Destroyed`.
-    pub fn listen(
-        &mut self,
-        id: ConnectionId,
-        address: impl Into<Address>,
-    ) -> Result<SocketAddr, ListenError> {
+    pub fn listen(&mut self, id: ConnectionId, address: impl Into<Address>) -> Result<Address, ListenError> {
         self.ask(ConnectionCommand::Listen { token: TOKEN, id, address: address.into() })?;
         // The system has answered already. The machine hears of it behind what waits for it; that is all that can take time.
         loop {
             if let Some(answer) = self.told.listened() {
-                return answer.map_err(|(address, error)| ListenError::System(address, error));
+                return match answer {
+                    Ok(address) => Ok(address.into()),
+                    Err((address, error)) => Err(ListenError::System(address.into(), error)),
+                };
             }
             self.work().map_err(ListenError::Io)?;
         }

@@ -122,7 +122,7 @@ fn any_port() -> Address {
 
 fn listening(manager: &mut ConnectionManager) -> (ConnectionId, SocketAddr) {
     let door = manager.create(DOOR).unwrap();
-    let at = manager.listen(door, any_port()).unwrap();
+    let at = manager.listen(door, any_port()).unwrap().socket().unwrap();
     (door, at)
 }
 

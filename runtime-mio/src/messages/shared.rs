@@ -8,17 +8,17 @@ use crate::alarm::{Alarm, lock};
 use bytes::BytesMut;
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use xxnet_core::messenger::{MessengerCommand, PeerReport};
+use xxnet_core::net::Endpoint;
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, Limits, Token};
 
 /// Where an answer to `listen` goes.
-pub(super) type Answer = SyncSender<Result<SocketAddr, ListenError>>;
+pub(super) type Answer = SyncSender<Result<Address, ListenError>>;
 
 /// The three queues of the seed, and what is counted beside them.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ struct Outgoing {
     small: BytesMut,
     /// The thread sleeps: whoever adds a command wakes it.
     asleep: bool,
-    answers: HashMap<Token, (SocketAddr, Answer)>,
+    answers: HashMap<Token, (Address, Answer)>,
     looks: HashMap<Token, SyncSender<Vec<PeerReport>>>,
 }
 
@@ -154,7 +154,7 @@ impl Shared {
     }
 
     /// Where the answer will come; `None` if it is shut down.
-    pub(super) fn listen(&self, address: SocketAddr) -> Option<Receiver<Result<SocketAddr, ListenError>>> {
+    pub(super) fn listen(&self, address: Endpoint) -> Option<Receiver<Result<Address, ListenError>>> {
         let (answer, answered) = sync_channel(1);
         let token = self.next_token();
         {
@@ -162,7 +162,7 @@ impl Shared {
             if self.is_closed() {
                 return None;
             }
-            outgoing.answers.insert(token, (address, answer));
+            outgoing.answers.insert(token, (address.clone().into(), answer));
             outgoing.commands.push_back(MessengerCommand::Listen { token, address });
             self.wake(outgoing);
         }
@@ -170,11 +170,7 @@ impl Shared {
     }
 
     /// Whoever asked for this is told.
-    pub(super) fn answer(
-        &self,
-        token: Token,
-        answer: impl FnOnce(SocketAddr) -> Result<SocketAddr, ListenError>,
-    ) {
+    pub(super) fn answer(&self, token: Token, answer: impl FnOnce(Address) -> Result<Address, ListenError>) {
         if let Some((address, asker)) = lock(&self.outgoing).answers.remove(&token) {
             let _ = asker.send(answer(address));
         }
@@ -203,7 +199,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn unlisten(&self, address: SocketAddr) {
+    pub(super) fn unlisten(&self, address: Endpoint) {
         self.command(MessengerCommand::Unlisten { address });
     }
 
