@@ -130,6 +130,7 @@ macro_rules! for_each_scenario {
             k11_each_side_of_a_stream_ends_by_itself
             a_reset_is_told_once
             k10_nothing_is_told_of_a_link_after_its_close
+            a_close_that_crosses_with_the_end_is_completed_once
             many_links_stay_apart
             a_deadline_is_kept_and_not_before_its_time
             a_deadline_can_move_and_go

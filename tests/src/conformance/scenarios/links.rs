@@ -1,9 +1,11 @@
 //! Bytes on links, and how links end.
 
+use crate::conformance::scenarios::listeners::freed;
 use crate::conformance::stage::{MOMENT, noise};
 use crate::conformance::{Notice, Stage};
 use bytes::Bytes;
 use std::time::Duration;
+use xxnet_core::LinkId;
 use xxnet_core::net::{NetAction, NetError, NetEvent};
 
 fn is_net(notice: &Notice) -> bool {
@@ -157,6 +159,33 @@ pub(crate) fn k10_nothing_is_told_of_a_link_after_its_close(stage: &mut Stage<'_
     );
     stage.hears(node, NetEvent::Closed { link });
     stage.quiet(node, MOMENT, is_net);
+}
+
+pub(crate) fn a_close_that_crosses_with_the_end_is_completed_once(stage: &mut Stage<'_>) {
+    let (from, to) = (stage.raw(), stage.raw());
+    let any = stage.any();
+    let place = stage.listen(to, any).expect("a free port");
+    let refusing = freed(stage, to);
+    for _ in 0..60 {
+        let pair = stage.link(from, to, place);
+        let (link, far) = (pair.near, pair.far);
+        stage.sent(from, link, "read and unread");
+        stage.read(to, far, 4, 4);
+        stage.ask(from, [NetAction::Recv { link, max: 100 }]);
+        // Whichever comes first is the only one; the audit counts.
+        stage.ask(to, [NetAction::Close { link: far }]);
+        stage.close(from, link);
+        stage.net(to, "the end of a link", |event| *event == NetEvent::Closed { link: far });
+        // The same with a dial that fails.
+        let link = LinkId(stage.id());
+        stage.ask(from, [NetAction::Dial { link, address: refusing }]);
+        stage.ask(from, [NetAction::Close { link }]);
+        stage.net(from, "the end of a dial", |event| {
+            matches!(event, NetEvent::Closed { link: told } | NetEvent::DialFailed { link: told, .. } if *told == link)
+        });
+    }
+    stage.quiet(from, MOMENT, is_net);
+    assert_eq!((stage.report(from).owed[0], stage.report(to).owed[0]), (0, 0));
 }
 
 pub(crate) fn many_links_stay_apart(stage: &mut Stage<'_>) {

@@ -22,7 +22,7 @@ pub(crate) fn n2_port_0_takes_a_free_one_and_tells_it(stage: &mut Stage<'_>) {
 }
 
 /// An address that was free a moment ago.
-fn freed(stage: &mut Stage<'_>, node: usize) -> SocketAddr {
+pub(super) fn freed(stage: &mut Stage<'_>, node: usize) -> SocketAddr {
     let any = stage.any();
     let place = stage.listen(node, any).expect("a free port");
     stage.unlisten(node, place.listener);
