@@ -30,8 +30,6 @@ pub const VERSION: u16 = 1;
 pub const MAGIC: [u8; 4] = *b"xxn1";
 /// Largest payload of a handshake pack: a stranger makes us keep no more.
 pub const MAX_PAYLOAD: u32 = 2048;
-/// Longest advertised host name, as DNS has it.
-const MAX_HOST: usize = 253;
 /// Longest sentence in a [`Refuse`].
 const MAX_TEXT: usize = 256;
 
@@ -382,10 +380,6 @@ fn block(key: &ClusterKey) -> hmac::digest::Key<Hmac<Sha256>> {
 
 /// Whether a peer says of itself what a node can be.
 fn plausible(instance: InstanceId, name: &str, address: Option<&Address>) -> bool {
-    let host = match address {
-        Some(Address::Name(host, port)) => (1..=MAX_HOST).contains(&host.len()) && *port != 0,
-        Some(Address::Socket(socket)) => socket.port() != 0,
-        None => true,
-    };
-    instance != InstanceId::NONE && name.len() <= Config::MAX_NAME && host
+    let reachable = address.is_none_or(Address::can_be_told);
+    instance != InstanceId::NONE && name.len() <= Config::MAX_NAME && reachable
 }

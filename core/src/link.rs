@@ -12,13 +12,13 @@ mod table;
 use crate::config::{ClusterKey, Limits};
 use crate::connection::{DisconnectReason, Traffic};
 use crate::handshake::{self, Hello, HelloSent, Refuse, Resume, Welcome, WelcomeSent};
-use crate::net::{NetAction, NetError};
+use crate::net::{Endpoint, NetAction, NetError};
 use crate::pack::{DataPack, Decoder, PackType};
 use crate::time::Instant;
 use crate::{Actions, InstanceId, LinkId};
 use alloc::boxed::Box;
+use alloc::string::String;
 use bytes::Bytes;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use outbox::Outbox;
 pub(crate) use table::{LinkEvent, Phase};
@@ -90,9 +90,9 @@ pub(crate) struct Link {
     id: LinkId,
     state: State,
     /// The other end's socket.
-    peer: SocketAddr,
+    peer: Endpoint,
     /// Our end's; nobody's until a dial has succeeded.
-    local: SocketAddr,
+    local: Endpoint,
     decoder: Decoder,
     outbox: Outbox,
     /// Whether a `Recv` is outstanding.
@@ -126,18 +126,18 @@ pub(crate) struct Link {
 
 impl Link {
     /// Starts a dial.
-    pub(crate) fn dial<N>(id: LinkId, address: SocketAddr, hello: Hello, io: &mut Io<'_, N>) -> Self {
-        io.actions.net(NetAction::Dial { link: id, address });
-        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    pub(crate) fn dial<N>(id: LinkId, address: Endpoint, hello: Hello, io: &mut Io<'_, N>) -> Self {
+        io.actions.net(NetAction::Dial { link: id, address: address.clone() });
+        let nowhere = Endpoint::Unix(String::new());
         Self::new(id, (address, nowhere), State::Dialling(hello), io.now)
     }
 
     /// Takes a link that a listener has accepted. It reads from the first [`next`](Self::next) on.
-    pub(crate) fn accepted(id: LinkId, peer: SocketAddr, local: SocketAddr, now: Instant) -> Self {
+    pub(crate) fn accepted(id: LinkId, peer: Endpoint, local: Endpoint, now: Instant) -> Self {
         Self::new(id, (peer, local), State::AwaitHello(Bytes::new()), now)
     }
 
-    fn new(id: LinkId, (peer, local): (SocketAddr, SocketAddr), state: State, now: Instant) -> Self {
+    fn new(id: LinkId, (peer, local): (Endpoint, Endpoint), state: State, now: Instant) -> Self {
         Self {
             id,
             state,
@@ -389,13 +389,13 @@ impl Link {
     }
 
     /// The other end's socket.
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(crate) fn peer(&self) -> &Endpoint {
+        &self.peer
     }
 
     /// Our end's socket.
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+    pub(crate) fn local(&self) -> &Endpoint {
+        &self.local
     }
 
     /// What it has carried.

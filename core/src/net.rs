@@ -1,11 +1,61 @@
 //! The network as the machines see it: requests and their completions.
 
-use crate::{LinkId, ListenerId, QueryId};
+use crate::{Address, LinkId, ListenerId, QueryId};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
+
+/// One end of a link, or where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// An IPv4 or IPv6 address and a port.
+    Ip(SocketAddr),
+    /// The path of a Unix socket. Empty: an end without an address.
+    Unix(String),
+}
+
+impl Endpoint {
+    /// The address of its host, IPv4 as such; loopback for a Unix socket, both of whose ends are on this host.
+    pub fn host(&self) -> IpAddr {
+        self.socket().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |socket| socket.ip().to_canonical())
+    }
+
+    /// The port; 0 for a Unix socket, which has none.
+    pub fn port(&self) -> u16 {
+        self.socket().map_or(0, |socket| socket.port())
+    }
+
+    /// The socket address, if it is one.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        if let Self::Ip(socket) = self { Some(*socket) } else { None }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(socket: SocketAddr) -> Self {
+        Self::Ip(socket)
+    }
+}
+
+impl From<Endpoint> for Address {
+    fn from(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::Ip(socket) => Self::Socket(socket),
+            Endpoint::Unix(path) => Self::Unix(path),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(socket) => write!(f, "{socket}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
 
 /// A request to the network. Each gets exactly one completion, named beside it; `Close` and `Broken` also complete
 /// whatever was outstanding on their link, `Unlisten` whatever was outstanding on its listener.
@@ -21,12 +71,14 @@ pub enum NetAction {
         port: u16,
     },
     /// Listen on an address; port 0 takes any free one → [`NetEvent::Listening`] or [`NetEvent::ListenFailed`].
-    /// IPv6 wildcards listen on IPv6 alone unless the system cannot.
+    /// IPv6 wildcards listen on IPv6 alone unless the system cannot. A Unix socket's file is its owner's alone, replaces one
+    /// that nobody listens at any more, and goes with the listener; a runtime without such sockets answers
+    /// [`NetError::AddressNotAvailable`], here and to a `Dial`.
     Listen {
         /// The new listener.
         listener: ListenerId,
         /// Where.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// Take the next connection → [`NetEvent::Accepted`] or [`NetEvent::AcceptFailed`]. At most one is armed a listener;
     /// not arming it leaves newcomers in the system's backlog.
@@ -46,7 +98,7 @@ pub enum NetAction {
         /// The new link.
         link: LinkId,
         /// Where to.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// Write all of `buffers`, in order → [`NetEvent::Sent`] once the system has taken every byte. At most one is
     /// outstanding a link.
@@ -86,12 +138,12 @@ pub enum NetEvent {
         /// What it found.
         result: Result<Vec<SocketAddr>, NetError>,
     },
-    /// The listener is open; `address` has the port that was chosen.
+    /// The listener is open; `address` has the port that was chosen, and the whole of a path.
     Listening {
         /// Which listener.
         listener: ListenerId,
         /// Where it listens.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// The system refused the address; the listener does not exist.
     ListenFailed {
@@ -106,10 +158,10 @@ pub enum NetEvent {
         listener: ListenerId,
         /// The id that the `Accept` gave.
         link: LinkId,
-        /// The newcomer's own address.
-        peer: SocketAddr,
+        /// The newcomer's own address; an empty path on a Unix socket, where it has none.
+        peer: Endpoint,
         /// The address that it reached us at.
-        local: SocketAddr,
+        local: Endpoint,
     },
     /// Nothing could be accepted (no descriptors); the listener stays open, the link does not exist.
     AcceptFailed {
@@ -130,9 +182,9 @@ pub enum NetEvent {
         /// Which link.
         link: LinkId,
         /// The address reached.
-        peer: SocketAddr,
-        /// Our own address on it.
-        local: SocketAddr,
+        peer: Endpoint,
+        /// Our own address on it; an empty path on a Unix socket.
+        local: Endpoint,
     },
     /// The dial failed; the link does not exist.
     DialFailed {

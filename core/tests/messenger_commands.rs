@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use xxnet_core::messenger::{Messenger, MessengerCommand, MessengerError, MessengerNotice};
-use xxnet_core::net::{NetAction, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetEvent};
 use xxnet_core::{Action, Actions, ClusterKey, Config, Event, InstanceId, Instant, Machine, Token};
+
+fn at() -> Endpoint {
+    Endpoint::Ip(([10, 0, 0, 1], 7000).into())
+}
 
 struct Node {
     machine: Messenger,
@@ -34,11 +38,11 @@ impl Node {
 #[test]
 fn n2_a_listener_that_is_closed_before_it_is_open_is_answered() {
     let mut node = Node::new();
-    let (token, address) = (Token(1), "10.0.0.1:7000".parse().unwrap());
-    node.step(Event::Command(MessengerCommand::Listen { token, address }));
+    let (token, address) = (Token(1), at());
+    node.step(Event::Command(MessengerCommand::Listen { token, address: address.clone() }));
     let [NetAction::Listen { listener, .. }] = node.net[..] else { panic!("{:?}", node.net) };
-    node.step(Event::Command(MessengerCommand::Unlisten { address }));
-    node.step(Event::Net(NetEvent::Listening { listener, address }));
+    node.step(Event::Command(MessengerCommand::Unlisten { address: address.clone() }));
+    node.step(Event::Net(NetEvent::Listening { listener, address: address.clone() }));
     node.step(Event::Net(NetEvent::Unlistened { listener }));
     let error = MessengerError::Unlistened;
     assert_eq!(node.told, [MessengerNotice::Rejected { token, error, pack: None }]);
@@ -50,11 +54,11 @@ fn n2_a_listener_that_is_closed_before_it_is_open_is_answered() {
 #[test]
 fn n2_a_listener_that_is_open_is_closed_without_a_word() {
     let mut node = Node::new();
-    let (token, address) = (Token(1), "10.0.0.1:7000".parse().unwrap());
-    node.step(Event::Command(MessengerCommand::Listen { token, address }));
+    let (token, address) = (Token(1), at());
+    node.step(Event::Command(MessengerCommand::Listen { token, address: address.clone() }));
     let [NetAction::Listen { listener, .. }] = node.net[..] else { panic!("{:?}", node.net) };
-    node.step(Event::Net(NetEvent::Listening { listener, address }));
-    node.step(Event::Command(MessengerCommand::Unlisten { address }));
+    node.step(Event::Net(NetEvent::Listening { listener, address: address.clone() }));
+    node.step(Event::Command(MessengerCommand::Unlisten { address: address.clone() }));
     node.step(Event::Net(NetEvent::Unlistened { listener }));
     assert_eq!(node.told, [MessengerNotice::Listening { token, address }]);
 }

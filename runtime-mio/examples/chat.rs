@@ -24,7 +24,7 @@ const KEY: ClusterKey = ClusterKey(*b"the key of an example, no secret");
 pub(crate) fn open(listen: &str) -> Result<(Net, Address)> {
     let net = Net::start(NetOptions::new(KEY))?;
     let at = net.listen(listen)?;
-    Ok((net, at.into()))
+    Ok((net, at))
 }
 
 /// Sends each line of `input` to all peers, and writes what comes to `output`, until the input ends.

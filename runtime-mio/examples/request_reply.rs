@@ -9,12 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use xxnet_core::pack::Value;
-use xxnet_core::{ClusterKey, Dict};
+use xxnet_core::{Address, ClusterKey, Dict};
 use xxnet_runtime_mio::Net;
 use xxnet_runtime_mio::messages::{NetEvent, NetOptions, Payload, SendError};
 
@@ -47,7 +46,7 @@ pub(crate) fn serve(net: &Net, answer: impl Fn(&Value) -> Answer) {
 /// Asks one service.
 pub(crate) struct Asker {
     net: Net,
-    service: SocketAddr,
+    service: Address,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -73,7 +72,7 @@ fn id_of(dict: &Dict) -> Option<i64> {
 
 impl Asker {
     /// Asks the service there; nothing is dialled before the first question.
-    pub(crate) fn new(net: Net, service: SocketAddr) -> Self {
+    pub(crate) fn new(net: Net, service: Address) -> Self {
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let (hears, answered) = (net.clone(), Arc::clone(&waiting));
         std::thread::spawn(move || {
@@ -129,7 +128,7 @@ impl Asker {
             id
         };
         let question = Dict::from([("callback", id.into()), ("question", question.into())]);
-        self.net.send(self.service, question).inspect_err(|_| {
+        self.net.send(&self.service, question).inspect_err(|_| {
             // The caller hears it here.
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).callbacks.remove(&id);
         })
@@ -141,7 +140,7 @@ fn square(question: &Value) -> Answer {
     number.checked_mul(number).map(Value::Int).ok_or_else(|| format!("the square of {number} is too large"))
 }
 
-fn ask_all(service: SocketAddr, numbers: &[i64]) -> Result<()> {
+fn ask_all(service: Address, numbers: &[i64]) -> Result<()> {
     let net = Net::start(NetOptions::new(KEY))?;
     let asker = Asker::new(net.clone(), service);
     let (told, answers) = channel();

@@ -8,7 +8,6 @@
 //! ```
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_runtime_mio::connections::*;
 
@@ -52,7 +51,7 @@ impl Handler for Server {
 }
 
 /// Serves one client, and answers what it said.
-pub(crate) fn server(at: SocketAddr, listening: impl FnOnce(SocketAddr)) -> Result<Dict> {
+pub(crate) fn server(at: Address, listening: impl FnOnce(Address)) -> Result<Dict> {
     let mut manager = manager()?;
     let listener = manager.create(LISTEN)?;
     listening(manager.listen(listener, at)?);
@@ -87,7 +86,7 @@ impl Handler for Client<'_> {
 }
 
 /// Asks once, and answers what came back.
-pub(crate) fn client(to: SocketAddr, question: &Dict) -> Result<Dict> {
+pub(crate) fn client(to: Address, question: &Dict) -> Result<Dict> {
     let mut manager = manager()?;
     let id = manager.create(TALK)?;
     manager.connect_to(id, to)?;
@@ -113,7 +112,8 @@ fn main() -> Result<()> {
             let (told, listening) = std::sync::mpsc::channel();
             let serving = std::thread::spawn(move || {
                 let listening = |at| _ = told.send(at);
-                server(([127, 0, 0, 1], 0).into(), listening).map_err(|error| error.to_string())
+                server("127.0.0.1:0".parse().expect("an address"), listening)
+                    .map_err(|error| error.to_string())
             });
             println!("client: received {:?}", client(listening.recv()?, &question)?);
             println!("server: received {:?}", serving.join().map_err(|_| "the server panicked")??);

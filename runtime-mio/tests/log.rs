@@ -66,7 +66,7 @@ fn n2_a_second_listen_is_dropped_and_logged() {
     let at = net.listen("127.0.0.1:0").unwrap();
     assert!(warnings(&at.to_string()).is_empty(), "the first is nothing to warn of");
     for times in 1..=3 {
-        assert!(matches!(net.listen(at), Err(ListenError::AlreadyListening(taken)) if taken == at));
+        assert!(matches!(net.listen(&at), Err(ListenError::AlreadyListening(taken)) if taken == at));
         // Written before the answer was given.
         let said = warnings(&at.to_string());
         assert_eq!(said.len(), times, "{said:?}");

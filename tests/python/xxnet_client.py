@@ -143,6 +143,8 @@ class Reader:
         tag = self.number("I")
         if tag == 1:
             return self.string(), self.number("H")
+        if tag == 2:
+            return self.string(), None  # the path of a Unix socket
         if tag != 0:
             raise Malformed("address")
         family = self.number("I")
@@ -161,6 +163,8 @@ def string(text):
 
 
 def address(host, port):
+    if port is None:  # the path of a Unix socket
+        return struct.pack("<I", 2) + string(host)
     for tag, family in enumerate((socket.AF_INET, socket.AF_INET6)):
         try:
             return struct.pack("<II", 0, tag) + socket.inet_pton(family, host) + struct.pack("<H", port)
@@ -719,7 +723,8 @@ def selftest(folder):
         reader = Reader(data)
         host, port = reader.address()
         reader.end()
-        assert address(host, port) == data and name in (f"{host}:{port}", f"[{host}]:{port}"), name
+        written = (f"unix:{host}",) if port is None else (f"{host}:{port}", f"[{host}]:{port}")
+        assert address(host, port) == data and name in written, name
         count += 1
     return count + test_handshake(folder) + test_session(folder)
 

@@ -38,7 +38,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use xxnet_core::disk::{DiskAction, DiskEvent, FileError, FileErrorKind};
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::process::{ProcessAction, ProcessEvent, SpawnError};
 use xxnet_core::{Action, Actions, Event, Instant, LinkId, ListenerId, Machine};
 
@@ -161,7 +161,8 @@ impl Net {
                 });
             }
             NetAction::Listen { listener, address } => {
-                match listening_socket(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+                match listening_socket(&address).and_then(|socket| Ok((socket.local_addr()?.into(), socket)))
+                {
                     Ok((address, socket)) => {
                         let (arm, armed) = mpsc::unbounded_channel();
                         self.listeners.insert(listener, arm);
@@ -247,9 +248,15 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
     if addresses.is_empty() { Err(NetError::NameNotFound) } else { Ok(addresses) }
 }
 
+/// This runtime has no Unix sockets, and says so as a system without them would.
+fn over_ip(address: &Endpoint) -> io::Result<SocketAddr> {
+    address.socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
 /// **What a listener must be.** Port 0 takes any free one, and `Listening` tells which. `SO_REUSEADDR`: a restarted node gets its port
 /// although old connections linger (but not `SO_REUSEPORT`: two nodes would share newcomers). An IPv6 wildcard leaves IPv4 alone.
-fn listening_socket(address: SocketAddr) -> io::Result<TcpListener> {
+fn listening_socket(address: &Endpoint) -> io::Result<TcpListener> {
+    let address = over_ip(address)?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // Systems that cannot do it keep their own way.
@@ -269,7 +276,7 @@ async fn accept(id: ListenerId, socket: TcpListener, mut armed: UnboundedReceive
         let told = tokio::select! {
             came = newcomer(&socket) => match came {
                 Ok((stream, peer, local)) => {
-                    (NetEvent::Accepted { listener: id, link, peer, local }, Some(stream))
+                    (NetEvent::Accepted { listener: id, link, peer: peer.into(), local: local.into() }, Some(stream))
                 }
                 Err(error) => (NetEvent::AcceptFailed { listener: id, link, error: net_error(&error) }, None),
             },
@@ -292,14 +299,18 @@ async fn newcomer(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr, So
 }
 
 /// A link's life begins by an `Accept`, or by a dial, which a `Close` can end.
-async fn dial(link: LinkId, address: SocketAddr, mut requests: UnboundedReceiver<Request>, tell: Tell) {
+async fn dial(link: LinkId, address: Endpoint, mut requests: UnboundedReceiver<Request>, tell: Tell) {
+    let connect = async {
+        let address = over_ip(&address)?;
+        TcpStream::connect(address).await.and_then(|stream| opened((stream, address)))
+    };
     let dialled = tokio::select! {
-        dialled = TcpStream::connect(address) => dialled.and_then(|stream| opened((stream, address))),
+        dialled = connect => dialled,
         _ = requests.recv() => return tell.event(NetEvent::Closed { link }),
     };
     match dialled {
         Ok((stream, peer, local)) => {
-            tell.event(NetEvent::Dialed { link, peer, local });
+            tell.event(NetEvent::Dialed { link, peer: peer.into(), local: local.into() });
             carry(link, stream, requests, tell).await;
         }
         Err(error) => tell.event(NetEvent::DialFailed { link, error: net_error(&error) }),

@@ -62,7 +62,7 @@ fn talk(instance: &str) {
     // them carry less than there is to say; the ninth lives.
     // Bytes pass slowly enough for answers to come meanwhile: a link that was of no use costs the client a pause.
     let slow = Plan { piece: 2048, delay: Duration::from_millis(1), ..Plan::default() };
-    let proxy = Proxy::start(at, move |link| match link {
+    let proxy = Proxy::start(at.socket().unwrap(), move |link| match link {
         0 => Plan { cut_there: Some(20_001), ..slow },
         2 => Plan { cut_back: Some(100), ..slow },
         1..=7 => {

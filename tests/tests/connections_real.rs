@@ -118,7 +118,7 @@ impl Node {
                 Some(Err(format!("{error:?}")))
             }
             ConnectionNotice::Event(ConnectionEvent::Listening { id: told, address }) if told == id => {
-                Some(Ok(address))
+                Some(Ok(address.socket().unwrap()))
             }
             ConnectionNotice::Event(ConnectionEvent::ListenFailed { id: told, error, .. }) if told == id => {
                 Some(Err(format!("{error:?}")))
@@ -298,7 +298,7 @@ fn n2_twice_wildcards_families_and_again_on_real_sockets() {
     let (mut node, mut client) = (Node::new(1), Node::new(2));
     let (first, at) = node.listener("127.0.0.1:0");
     let second = node.create(LISTENER);
-    let already = Err(format!("AlreadyListening({at})"));
+    let already = Err(format!("AlreadyListening(Ip({at}))"));
     assert_eq!(node.listen(second, at), already);
     assert_eq!(node.listen(second, SocketAddr::from(([0, 0, 0, 0], at.port()))), already);
     // Another specific address on the same port, and the other family, are other addresses.
@@ -313,7 +313,7 @@ fn n2_twice_wildcards_families_and_again_on_real_sockets() {
         client.connected(MANY, v6).unwrap();
         let fourth = node.create(LISTENER);
         let v6_wildcard = format!("[::]:{}", at.port()).parse().unwrap();
-        assert_eq!(node.listen(fourth, v6_wildcard), Err(format!("AlreadyListening({v6})")));
+        assert_eq!(node.listen(fourth, v6_wildcard), Err(format!("AlreadyListening(Ip({v6}))")));
         // An IPv6 wildcard takes nothing from IPv4.
         let (_, wide) = node.listener("[::]:0");
         let fifth = node.create(LISTENER);

@@ -61,6 +61,7 @@ fn k12_without_descriptors_connections_live_on_and_accepting_resumes() {
     let address = "127.0.0.1:0".parse().unwrap();
     server.send(ConnectionCommand::Listen { token: TOKEN, id: listener, address }).unwrap();
     let ConnectionEvent::Listening { address: at, .. } = event(&server_told) else { panic!() };
+    let at = at.socket().unwrap();
     let to = Address::Socket(at);
     let old = create(&client, &client_told, KIND);
     connect(&client, old, &to);

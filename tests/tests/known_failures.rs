@@ -60,7 +60,7 @@ fn n7_known_of_message_io_two_threads_that_send_at_once_corrupt_the_stream() {
     const THREADS: u32 = 4;
     const EACH: u32 = 500;
     let (server, client) = (net(), net());
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = server.listen("127.0.0.1:0").unwrap().socket().unwrap();
     let start = Arc::new(Barrier::new(THREADS as usize));
     let senders: Vec<_> = (0..THREADS)
         .map(|sender| {
@@ -91,13 +91,16 @@ fn n7_known_of_message_io_two_threads_that_send_at_once_corrupt_the_stream() {
 #[test]
 fn n8_known_of_message_io_two_peers_that_only_echo_under_full_buffers_never_go_on() {
     /// Each message has passed so often on average.
-    const ROUNDS: u64 = 50;
+    const ROUNDS: u64 = 20;
     let small = |options: &mut NetOptions| {
         options.queue = 64 << 10;
         options.limits.session_window = 16 << 10;
     };
     let (one, two) = (net_with(small), net_with(small));
-    let (at_one, at_two) = (one.listen("127.0.0.1:0").unwrap(), two.listen("127.0.0.1:0").unwrap());
+    let (at_one, at_two) = (
+        one.listen("127.0.0.1:0").unwrap().socket().unwrap(),
+        two.listen("127.0.0.1:0").unwrap().socket().unwrap(),
+    );
     // Nobody receives yet: both fill everything that there is between them.
     let mut sent = BTreeSet::new();
     for (net, to, sender) in [(&one, at_two, 1), (&two, at_one, 2)] {
@@ -146,7 +149,10 @@ fn n3_known_of_libp2p_both_sides_drop_the_duplicate_and_no_link_is_left() {
     const EACH: u32 = 20;
     for round in 0..ROUNDS {
         let (one, two) = (net(), net());
-        let (at_one, at_two) = (one.listen("127.0.0.1:0").unwrap(), two.listen("127.0.0.1:0").unwrap());
+        let (at_one, at_two) = (
+            one.listen("127.0.0.1:0").unwrap().socket().unwrap(),
+            two.listen("127.0.0.1:0").unwrap().socket().unwrap(),
+        );
         let start = Arc::new(Barrier::new(2));
         let ends = [(one, at_two, 1), (two, at_one, 2)].map(|(net, to, sender)| {
             let start = Arc::clone(&start);
@@ -184,7 +190,7 @@ fn n3_known_of_libp2p_both_sides_drop_the_duplicate_and_no_link_is_left() {
 fn n3_known_of_zeromq_half_of_the_messages_are_lost_on_a_double_link() {
     const EACH: u32 = 1000;
     let (server, client) = (net(), net());
-    let at = server.listen("127.0.0.1:0").unwrap();
+    let at = server.listen("127.0.0.1:0").unwrap().socket().unwrap();
     let by_name: Address = format!("localhost:{}", at.port()).parse().unwrap();
     let (detour, _) = tap(at);
     // By three ways to one peer, at the same time and each more than once.
@@ -214,7 +220,7 @@ fn n3_known_of_zeromq_half_of_the_messages_are_lost_on_a_double_link() {
 fn n3_known_of_zeromq_a_second_connect_is_ignored() {
     let (mut near, mut far) = (manager(), manager());
     let door = far.create(DOOR).unwrap();
-    let at = far.listen(door, "127.0.0.1:0".parse::<Address>().unwrap()).unwrap();
+    let at = far.listen(door, "127.0.0.1:0".parse::<Address>().unwrap()).unwrap().socket().unwrap();
     let (mut client, mut server) = (Seen::default(), Seen::default());
     let first = near.create_to(PAIR, at, None).unwrap();
     near.connect(first).unwrap();
@@ -249,7 +255,7 @@ fn n5_known_of_message_io_header_and_body_leave_in_two_writes() {
     const TRIPS: u32 = 200;
     let (mut near, mut far) = (manager(), manager());
     let door = far.create(DOOR).unwrap();
-    let at = far.listen(door, "127.0.0.1:0".parse::<Address>().unwrap()).unwrap();
+    let at = far.listen(door, "127.0.0.1:0".parse::<Address>().unwrap()).unwrap().socket().unwrap();
     let (detour, reads) = tap(at);
     // A kind without acknowledgements: nothing but messages is on the link.
     let id = near.create_to(MANY, detour, None).unwrap();
@@ -381,7 +387,7 @@ fn tap(to: SocketAddr) -> (SocketAddr, Receiver<Segment>) {
                 pass(near, far, |bytes, from| {
                     let _ =
                         tell.send(Segment { bytes: Bytes::copy_from_slice(bytes), count: segments(from) });
-                })
+                });
             });
             thread::spawn(move || pass(back_from, back_to, |_, _| {}));
         }

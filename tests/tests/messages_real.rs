@@ -35,6 +35,10 @@ fn read(message: &Message) -> u64 {
     n
 }
 
+fn listen(net: &Net) -> SocketAddr {
+    net.listen("127.0.0.1:0").unwrap().socket().unwrap()
+}
+
 /// Sends that many one way and half as many back, and checks that each arrives once and in order.
 fn there_and_back(to: SocketAddr, server: &Net, client: &Net, count: u64, size: usize) {
     let taken = server.clone();
@@ -67,7 +71,7 @@ fn n4_a_hundred_cuts_and_each_message_once_and_in_order() {
     // hundred carry less than all there is to say.
     let small = |options: &mut NetOptions| options.limits.session_window = 32 << 10;
     let (server, client) = (net_with(small), net_with(small));
-    let at = server.listen("127.0.0.1:0").unwrap();
+    let at = listen(&server);
     // Each link is cut at another byte, now on its way there, now on its way back; the last ones live.
     let proxy = Proxy::start(at, |link| {
         let bytes = 2_000 + link * 7_919 % 150_000;
@@ -85,7 +89,7 @@ fn n4_a_hundred_cuts_and_each_message_once_and_in_order() {
 #[test]
 fn n4_a_cut_at_every_byte_of_the_first_thousand() {
     let (server, client) = (net(), net());
-    let at = server.listen("127.0.0.1:0").unwrap();
+    let at = listen(&server);
     // The handshake among them: a dial that is cut is made again.
     let proxy = Proxy::start(at, |link| match link {
         0..=199 => Plan { cut_there: Some(1 + link * 5), ..Plan::default() },
@@ -104,7 +108,7 @@ fn n4_a_cut_at_every_byte_of_the_first_thousand() {
 #[test]
 fn n4_n6_split_into_single_bytes_and_held_up() {
     let (server, client) = (net(), net());
-    let at = server.listen("127.0.0.1:0").unwrap();
+    let at = listen(&server);
     let proxy = Proxy::start(at, |_| Plan { piece: 1, ..Plan::default() });
     there_and_back(proxy.address(), &server, &client, 300, 20);
     let slow = net();
@@ -117,7 +121,7 @@ fn n4_n6_split_into_single_bytes_and_held_up() {
 fn n3_both_dial_at_once_through_proxies_and_nothing_is_lost() {
     for round in 0..20 {
         let (one, two) = (net(), net());
-        let (at_one, at_two) = (one.listen("127.0.0.1:0").unwrap(), two.listen("127.0.0.1:0").unwrap());
+        let (at_one, at_two) = (listen(&one), listen(&two));
         let to_two = Proxy::start(at_two, move |_| Plan {
             delay: Duration::from_micros(50 * (round % 5)),
             ..Plan::default()
@@ -140,7 +144,7 @@ fn n3_both_dial_at_once_through_proxies_and_nothing_is_lost() {
 #[test]
 fn n3_a_black_holed_dial_does_not_hold_up_a_session_that_is_there() {
     let (one, two) = (net(), net());
-    let at_one = one.listen("127.0.0.1:0").unwrap();
+    let at_one = listen(&one);
     let hole = Proxy::start(at_one, |_| Plan { silent: true, ..Plan::default() });
     two.send(at_one, numbered(1, 0)).unwrap();
     let from = one.recv_timeout(WAIT).unwrap();
@@ -155,7 +159,7 @@ fn n3_a_black_holed_dial_does_not_hold_up_a_session_that_is_there() {
 fn n4_n11_gone_for_good_is_reported_exactly() {
     let quick = |options: &mut NetOptions| options.limits.session_timeout = Duration::from_millis(500);
     let (server, client) = (net_with(quick), net_with(quick));
-    let at = server.listen("127.0.0.1:0").unwrap();
+    let at = listen(&server);
     // One link, which is cut; every later one is swallowed.
     let proxy = Proxy::start(at, |link| match link {
         0 => Plan { cut_there: Some(40_000), ..Plan::default() },
@@ -191,17 +195,17 @@ fn two_at_one_address(
     through: impl Fn(SocketAddr) -> Option<Proxy>,
 ) -> (Net, [Net; 2], SocketAddr, Option<Proxy>, Address) {
     let server = net_with(change);
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = listen(&server);
     let proxy = through(to);
     let (one, two) = (net(), net());
-    let address = one.listen("127.0.0.1:0").unwrap();
+    let address = listen(&one);
     one.send(proxy.as_ref().map_or(to, Proxy::address), b"one".as_slice()).unwrap();
     assert_eq!(server.recv_timeout(WAIT).unwrap().from(), &address.into());
     one.flush(WAIT).unwrap();
     if let Some(proxy) = &proxy {
         proxy.freeze();
     }
-    one.unlisten(address);
+    one.unlisten(&address.into());
     while two.listen(address).is_err() {
         thread::yield_now();
     }

@@ -10,11 +10,11 @@ use super::types::{
 use crate::handshake::{Hello, Resume, VERSION, Welcome};
 use crate::link::Link;
 use crate::machine::Actions;
-use crate::net::{NetAction, NetError};
+use crate::net::{Endpoint, NetAction, NetError};
 use crate::{ConnectionId, InstanceId, Instant, LinkId, ListenerId};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use rand::Rng;
 
 /// What every listener takes, registered or not.
@@ -22,31 +22,26 @@ const PROBE: ConnectionKind = ConnectionKind::plain(KindId::PROBE, LinkRule::Man
 
 impl ConnectionManager {
     /// The listener of ours that stands in the way of this address: the same, or one of them is the wildcard of its family
-    /// on one port. Port 0 is never in the way.
-    pub(super) fn collides(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let wanted = address.ip().to_canonical();
-        let in_the_way = |held: &SocketAddr| {
-            let ip = held.ip().to_canonical();
+    /// on one port. Port 0 is never in the way, and a path only in its own.
+    pub(super) fn collides(&self, address: &Endpoint) -> Option<&Endpoint> {
+        let in_the_way = |held: &&Endpoint| {
+            let (Endpoint::Ip(_), Endpoint::Ip(_)) = (held, address) else { return *held == address };
+            let (ip, wanted) = (held.host(), address.host());
             let wildcard =
                 ip.is_ipv4() == wanted.is_ipv4() && (ip.is_unspecified() || wanted.is_unspecified());
             held.port() == address.port() && address.port() != 0 && (ip == wanted || wildcard)
         };
         // One that is being closed is out of the way: the system does what it is asked in order.
         let held = self.listeners.values().filter(|listener| listener.phase != ListenerPhase::Closing);
-        held.map(|listener| listener.address).find(in_the_way)
+        held.map(|listener| &listener.address).find(in_the_way)
     }
 
-    pub(super) fn open_listener<N>(
-        &mut self,
-        id: ConnectionId,
-        address: SocketAddr,
-        actions: &mut Actions<N>,
-    ) {
+    pub(super) fn open_listener<N>(&mut self, id: ConnectionId, address: Endpoint, actions: &mut Actions<N>) {
         let listener = ListenerId::next(&mut self.last.listener);
         let phase = ListenerPhase::Opening;
         self.listeners.insert(
             listener,
-            Listener { connection: Some(id), address, phase, accept: None, failing: false },
+            Listener { connection: Some(id), address: address.clone(), phase, accept: None, failing: false },
         );
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.state = State::Listening { listener };
@@ -78,7 +73,7 @@ impl ConnectionManager {
         }
     }
 
-    pub(super) fn listening<N>(&mut self, id: ListenerId, address: SocketAddr, actions: &mut Actions<N>) {
+    pub(super) fn listening<N>(&mut self, id: ListenerId, address: Endpoint, actions: &mut Actions<N>) {
         let Some(listener) = self.listeners.get_mut(&id) else {
             self.ignored += 1;
             return;
@@ -86,7 +81,7 @@ impl ConnectionManager {
         match (listener.phase, listener.connection) {
             (ListenerPhase::Opening, Some(connection)) => {
                 listener.phase = ListenerPhase::Open;
-                listener.address = address;
+                listener.address = address.clone();
                 self.events.push_back(ConnectionEvent::Listening { id: connection, address });
                 self.arm_accept(id, actions);
             }
@@ -104,7 +99,7 @@ impl ConnectionManager {
             self.ignored += 1;
             return;
         };
-        let (address, connection) = (listener.address, listener.connection);
+        let (address, connection) = (listener.address.clone(), listener.connection);
         self.listeners.remove(&id);
         let Some(id) = connection else { return };
         match self.connections.get_mut(&id).map(|connection| &mut connection.state) {
@@ -135,9 +130,14 @@ impl ConnectionManager {
         now: Instant,
         id: ListenerId,
         link: LinkId,
-        (peer, local): (SocketAddr, SocketAddr),
+        (peer, local): (Endpoint, Endpoint),
         actions: &mut Actions<N>,
     ) {
+        // Who dials a Unix socket has no address; it gets a name that is its own for as long as it is connected.
+        let peer = match peer {
+            Endpoint::Unix(_) => Endpoint::Unix(format!("#{}", link.0)),
+            Endpoint::Ip(_) => peer,
+        };
         let armed = |l: &&mut Listener| l.accept == Some(link);
         let Some(listener) = self.listeners.get_mut(&id).filter(armed) else {
             self.ignored += 1;
@@ -149,7 +149,7 @@ impl ConnectionManager {
         let full = self.newcomers.len() >= self.config.limits.max_handshakes;
         let connection = listener.connection.filter(|_| open && !full);
         let owner = connection.map_or(Owner::Nobody, Owner::Newcomer);
-        self.links.insert(link, Entry { link: Link::accepted(link, peer, local, now), owner });
+        self.links.insert(link, Entry { link: Link::accepted(link, peer.clone(), local, now), owner });
         if connection.is_some() {
             self.newcomers.insert(link);
             self.pump(now, link, actions);
@@ -230,7 +230,7 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
-        let (socket, local) = (entry.link.peer(), entry.link.local());
+        let (socket, local) = (entry.link.peer().clone(), entry.link.local().clone());
         let Some(pending) = entry.link.pending() else { return };
         let (hello, id, told) = (pending.hello.clone(), pending.connection, pending.generation);
         let (rule, delivery) = match self.may_enter(&hello) {
@@ -246,7 +246,7 @@ impl ConnectionManager {
         }
         let peer = PeerInfo {
             instance: hello.instance,
-            address: hello.address.clone().map(|address| address.completed(socket.ip().to_canonical())),
+            address: hello.address.as_ref().and_then(|address| address.completed(socket.host())),
             name: hello.name.clone(),
             socket,
             local,
@@ -330,7 +330,7 @@ impl ConnectionManager {
         actions: &mut Actions<N>,
     ) {
         if let Some(entry) = self.links.get(&link) {
-            self.turned_away(entry.link.peer(), reason.clone());
+            self.turned_away(entry.link.peer().clone(), reason.clone());
         }
         self.disown(link);
         self.act(now, link, actions, |link, io| link.refuse(&reason, io));
@@ -344,7 +344,7 @@ impl ConnectionManager {
         }
     }
 
-    pub(super) fn turned_away(&mut self, from: SocketAddr, reason: DisconnectReason) {
+    pub(super) fn turned_away(&mut self, from: Endpoint, reason: DisconnectReason) {
         self.events.push_back(ConnectionEvent::TurnedAway { from, reason });
     }
 }

@@ -6,7 +6,7 @@ use super::types::{ConnectionEvent, Delivery, DisconnectReason, PeerInfo};
 use crate::handshake::{Hello, MAGIC, Resume, VERSION, Welcome};
 use crate::link::Link;
 use crate::machine::Actions;
-use crate::net::{NetAction, NetError};
+use crate::net::{Endpoint, NetAction, NetError};
 use crate::{Address, ConnectionId, InstanceId, Instant, LinkId, QueryId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -30,12 +30,23 @@ impl ConnectionManager {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match target {
             Address::Socket(address) => {
-                let rest = VecDeque::from([address]);
+                let rest = VecDeque::from([address.into()]);
                 self.dial_next(
                     now,
                     id,
                     Dial { expect, rest, answered: None },
                     NetError::Unreachable,
+                    actions,
+                );
+            }
+            Address::Unix(ref path) => {
+                // Whoever has nothing but a name has dialled us, and is gone.
+                let rest = (!target.is_passing()).then(|| Endpoint::Unix(path.clone())).into_iter().collect();
+                self.dial_next(
+                    now,
+                    id,
+                    Dial { expect, rest, answered: None },
+                    NetError::AddressNotAvailable,
                     actions,
                 );
             }
@@ -65,7 +76,7 @@ impl ConnectionManager {
         let Some((id, expect)) = waiting.and_then(|id| Some((id, self.resolving(id)?))) else { return };
         match result {
             Ok(addresses) => {
-                let rest = addresses.into_iter().take(MAX_ADDRESSES).collect();
+                let rest = addresses.into_iter().take(MAX_ADDRESSES).map(Endpoint::Ip).collect();
                 self.dial_next(
                     now,
                     id,
@@ -207,10 +218,10 @@ impl ConnectionManager {
             Err(reason) => return self.reject_answer(now, id, link, reason, actions),
         };
         let Some(entry) = self.links.get(&link) else { return };
-        let (socket, local) = (entry.link.peer(), entry.link.local());
+        let (socket, local) = (entry.link.peer().clone(), entry.link.local().clone());
         let peer = PeerInfo {
             instance: welcome.instance,
-            address: welcome.address.map(|address| address.completed(socket.ip().to_canonical())),
+            address: welcome.address.and_then(|address| address.completed(socket.host())),
             name: welcome.name,
             socket,
             local,

@@ -10,6 +10,7 @@ use super::types::{
 };
 use crate::link::{Io, Link};
 use crate::machine::Actions;
+use crate::net::Endpoint;
 use crate::pack::{DataPack, PackType};
 use crate::time::earliest;
 use crate::timers::Timers;
@@ -168,9 +169,13 @@ impl ConnectionManager {
         if self.role(connection.kind) != Some(Role::Listen) {
             return Err(ConnectionError::WrongRole(connection.kind));
         }
-        let Address::Socket(address) = address else { return Err(ConnectionError::NotASocketAddress) };
-        if let Some(taken) = self.collides(address) {
-            return Err(ConnectionError::AlreadyListening(taken));
+        let address = match address {
+            Address::Socket(address) => Endpoint::Ip(address),
+            Address::Unix(path) if !path.starts_with('#') => Endpoint::Unix(path),
+            Address::Name(..) | Address::Unix(_) => return Err(ConnectionError::NotASocketAddress),
+        };
+        if let Some(taken) = self.collides(&address) {
+            return Err(ConnectionError::AlreadyListening(taken.clone()));
         }
         permit(connection.state(), Operation::Listen)?;
         self.open_listener(id, address, actions);

@@ -82,7 +82,7 @@ impl ConnectionManager {
             }
             (Owner::Newcomer(_), Heard::Over(reason)) => {
                 if let Some(entry) = self.links.get(&link) {
-                    self.turned_away(entry.link.peer(), reason);
+                    self.turned_away(entry.link.peer().clone(), reason);
                 }
                 self.disown(link);
                 self.limit_orphans(now, link, actions);

@@ -5,13 +5,12 @@ use super::session::Session;
 use super::types::{ConnectionState, DisconnectReason, KindId, PeerInfo};
 use crate::link::Link;
 use crate::machine::Actions;
-use crate::net::NetAction;
+use crate::net::{Endpoint, NetAction};
 use crate::pack::DataPack;
 use crate::{Address, ConnectionId, InstanceId, LinkId, ListenerId, QueryId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 /// The newest of each id, and the epoch of the newest dial.
 #[derive(Debug, Default)]
@@ -120,7 +119,7 @@ pub(super) enum Dialing {
 pub(super) struct Dial {
     pub(super) expect: Option<InstanceId>,
     /// Addresses that were not tried yet.
-    pub(super) rest: VecDeque<SocketAddr>,
+    pub(super) rest: VecDeque<Endpoint>,
     /// What the first address that answered at all had to say; tells more than that another one did not answer.
     pub(super) answered: Option<DisconnectReason>,
 }
@@ -131,7 +130,7 @@ pub(super) struct Listener {
     /// Its connection, until that is discarded.
     pub(super) connection: Option<ConnectionId>,
     /// What was asked for, then where it is.
-    pub(super) address: SocketAddr,
+    pub(super) address: Endpoint,
     pub(super) phase: ListenerPhase,
     /// The accept that is armed.
     pub(super) accept: Option<LinkId>,

@@ -1,14 +1,13 @@
 //! The words of the connection layer.
 
 use crate::disk::FileErrorKind;
-use crate::net::NetError;
+use crate::net::{Endpoint, NetError};
 use crate::pack::{DataPack, PackType, ValueError};
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 /// Names a kind on the wire; both ends of a connection have the same.
@@ -154,16 +153,16 @@ pub struct PeerInfo {
     pub name: String,
     /// Where it can be dialled: what it advertised, completed with the host we saw; `None` if it does not listen.
     pub address: Option<Address>,
-    /// The address of its socket.
-    pub socket: SocketAddr,
+    /// The address of its socket; of one that has dialled a Unix socket a name, `unix:#7`, while it is connected.
+    pub socket: Endpoint,
     /// Our own address on this link: of an accepted peer, where it has reached us.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// The id of this connection at its end.
     pub connection: ConnectionId,
 }
 
 /// The caller's fault; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionError {
     /// No kind of that number is registered.
     UnknownKind(KindId),
@@ -178,8 +177,8 @@ pub enum ConnectionError {
     /// The connection is in this state, and the operation needs another.
     WrongState(ConnectionState),
     /// Another connection of ours listens on this address, or on the same port with a wildcard.
-    AlreadyListening(SocketAddr),
-    /// Names cannot be listened on; resolve them first.
+    AlreadyListening(Endpoint),
+    /// Names cannot be listened on: a host's must be resolved first, and a passing one (`unix:#7`) is a peer's.
     NotASocketAddress,
     /// No target was given, at creation or now.
     NoTarget,
@@ -213,7 +212,9 @@ impl fmt::Display for ConnectionError {
             Self::WrongRole(kind) => write!(f, "connections of kind {kind} cannot do this"),
             Self::WrongState(state) => write!(f, "the connection is {state:?}"),
             Self::AlreadyListening(address) => write!(f, "{address} is listened on already"),
-            Self::NotASocketAddress => f.write_str("only a socket address can be listened on"),
+            Self::NotASocketAddress => {
+                f.write_str("only a socket address or the path of a Unix socket can be listened on")
+            }
             Self::NoTarget => f.write_str("the connection has no target"),
             Self::BadKind(why) => f.write_str(why),
             Self::QueueFull => f.write_str("the queue is full: the peer has not taken what was sent before"),
@@ -239,14 +240,14 @@ pub enum ConnectionEvent {
         /// Which.
         id: ConnectionId,
         /// Where, with the port that was chosen.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// The system refused the address; the connection is idle again.
     ListenFailed {
         /// Which.
         id: ConnectionId,
         /// Where it should have been.
-        address: SocketAddr,
+        address: Endpoint,
         /// Why.
         error: NetError,
     },
@@ -329,7 +330,7 @@ pub enum ConnectionEvent {
     /// A newcomer was turned away before it was a connection. For the log.
     TurnedAway {
         /// Where it came from.
-        from: SocketAddr,
+        from: Endpoint,
         /// Why.
         reason: DisconnectReason,
     },

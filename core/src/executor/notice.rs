@@ -4,7 +4,7 @@ use crate::connection::DisconnectReason;
 use crate::disk::{Beside, FileError};
 use crate::message::{EndKind, Exit, Placement, StopReason, Times, WaitReason};
 use crate::needs::Need;
-use crate::net::NetError;
+use crate::net::{Endpoint, NetError};
 use crate::process::Stream;
 use crate::{Address, AttemptNumber, CallbackId, ConnectionId, InstanceId, TaskId, Token};
 use alloc::{string::String, vec::Vec};
@@ -401,7 +401,7 @@ pub enum ExecutorNotice {
     /// Somebody was turned away.
     TurnedAway {
         /// From where.
-        from: SocketAddr,
+        from: Endpoint,
         /// Why.
         reason: DisconnectReason,
     },

@@ -42,9 +42,13 @@ impl Executor {
     /// Routes what the connection layer tells.
     pub(super) fn connection(&mut self, now: Instant, event: ConnectionEvent, out: &mut Out) {
         match event {
-            ConnectionEvent::Listening { address, .. } => self.listening(now, address, out),
+            // It listens on nothing but socket addresses.
+            ConnectionEvent::Listening { address, .. } => {
+                address.socket().into_iter().for_each(|address| self.listening(now, address, out));
+            }
             ConnectionEvent::ListenFailed { address, error, .. } => {
-                out.notify(ExecutorNotice::ListenFailed(address, error));
+                let address = address.socket().into_iter();
+                address.for_each(|address| out.notify(ExecutorNotice::ListenFailed(address, error)));
             }
             ConnectionEvent::Connected { id, kind, peer } => match kind {
                 KindId::REGISTRATION => self.registration_linked(now, id, out),

@@ -176,7 +176,7 @@ impl Executor {
         } else {
             core::net::Ipv6Addr::LOCALHOST.into()
         };
-        Some(if address.is_wildcard() { address.completed(loopback) } else { address })
+        if address.is_wildcard() { address.completed(loopback) } else { Some(address) }
     }
 
     /// Publishes on one registration, as far as its window allows (seed 3.1.2 step 1).

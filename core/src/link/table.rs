@@ -1,10 +1,9 @@
 //! What each event means in each phase of a link, and what each pack means: two tables, every pair named.
 
 use crate::LinkId;
-use crate::net::{NetError, NetEvent};
+use crate::net::{Endpoint, NetError, NetEvent};
 use crate::pack::PackType;
 use bytes::Bytes;
-use core::net::SocketAddr;
 
 /// Where a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// The dial has succeeded.
-    Dialed { peer: SocketAddr, local: SocketAddr },
+    Dialed { peer: Endpoint, local: Endpoint },
     /// The dial has failed; the link does not exist.
     DialFailed { error: NetError },
     /// The send under way is complete.

@@ -1,16 +1,15 @@
 //! Where a messenger listens.
 
 use super::{LISTENER, MessengerError, MessengerNotice, Out, Stage};
-use crate::net::NetError;
+use crate::net::{Endpoint, NetError};
 use crate::{Address, ConnectionId, Instant, Token};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 #[derive(Debug)]
 struct Listener {
     token: Token,
-    address: SocketAddr,
+    address: Endpoint,
     open: bool,
 }
 
@@ -23,12 +22,16 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Whether something sent there would come back to us. A wildcard is known to be ours only once it was dialled.
     pub(super) fn is_own(&self, to: &Address) -> bool {
-        let Address::Socket(to) = to else { return false };
-        self.rows.values().any(|row| row.open && row.address == *to)
+        let same = |held: &Endpoint| match (held, to) {
+            (Endpoint::Ip(held), Address::Socket(to)) => held == to,
+            (Endpoint::Unix(held), Address::Unix(to)) => held == to,
+            _ => false,
+        };
+        self.rows.values().any(|row| row.open && same(&row.address))
     }
 
-    pub(super) fn at(&self, address: SocketAddr) -> Option<ConnectionId> {
-        self.rows.iter().find(|(_, row)| row.address == address).map(|(id, _)| *id)
+    pub(super) fn at(&self, address: &Endpoint) -> Option<ConnectionId> {
+        self.rows.iter().find(|(_, row)| row.address == *address).map(|(id, _)| *id)
     }
 
     pub(super) fn has(&self, id: ConnectionId) -> bool {
@@ -43,14 +46,15 @@ impl Listeners {
         self.rows.is_empty()
     }
 
-    /// Where peers can dial us: the listener that was opened first.
-    fn first(&self) -> Option<SocketAddr> {
-        self.rows.values().find(|row| row.open).map(|row| row.address)
+    /// Where peers can dial us: the listener that was opened first, of those that other hosts can reach, if there are any.
+    fn first(&self) -> Option<Address> {
+        let open = self.rows.values().filter(|row| row.open).map(|row| &row.address);
+        open.min_by_key(|address| address.socket().is_none()).cloned().map(Address::from)
     }
 }
 
 impl super::Messenger {
-    pub(super) fn listen(&mut self, now: Instant, token: Token, address: SocketAddr, out: &mut Out) {
+    pub(super) fn listen(&mut self, now: Instant, token: Token, address: Endpoint, out: &mut Out) {
         let rejected = |error, out: &mut Out| {
             out.notify(MessengerNotice::Rejected { token, error, pack: None });
         };
@@ -61,7 +65,7 @@ impl super::Messenger {
             Ok(id) => id,
             Err(error) => return rejected(MessengerError::Connection(error), out),
         };
-        match self.manager.listen(now, id, Address::Socket(address), out) {
+        match self.manager.listen(now, id, address.clone().into(), out) {
             Ok(()) => _ = self.listeners.rows.insert(id, Listener { token, address, open: false }),
             Err(error) => {
                 self.manager.discard(now, id, out);
@@ -70,16 +74,16 @@ impl super::Messenger {
         }
     }
 
-    pub(super) fn listening(&mut self, id: ConnectionId, address: SocketAddr, out: &mut Out) {
+    pub(super) fn listening(&mut self, id: ConnectionId, address: Endpoint, out: &mut Out) {
         let Some(row) = self.listeners.rows.get_mut(&id) else { return };
-        (row.open, row.address) = (true, address);
+        (row.open, row.address) = (true, address.clone());
         out.notify(MessengerNotice::Listening { token: row.token, address });
         self.advertise();
     }
 
     /// Tells peers where they can dial us from now on.
     pub(super) fn advertise(&mut self) {
-        self.manager.advertise(self.listeners.first().map(Address::Socket));
+        self.manager.advertise(self.listeners.first());
     }
 
     /// A listener is closed. Who still waits for it to open is told.

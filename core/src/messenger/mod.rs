@@ -124,7 +124,7 @@ impl Messenger {
         match command {
             MessengerCommand::Listen { token, address } => self.listen(now, token, address, out),
             MessengerCommand::Unlisten { address } => {
-                if let Some(id) = self.listeners.at(address) {
+                if let Some(id) = self.listeners.at(&address) {
                     _ = self.manager.close(now, id, out);
                 }
             }
@@ -316,7 +316,7 @@ impl Messenger {
             _ = self.manager.close(now, id, out);
             return;
         }
-        let address = info.address.clone().unwrap_or(Address::Socket(info.socket));
+        let address = info.address.clone().unwrap_or_else(|| info.socket.clone().into());
         let waiting = self
             .peers
             .at(&address)
@@ -326,7 +326,7 @@ impl Messenger {
             None => {
                 // Where somebody else listens who is connected, too, it goes by its socket, at least for now.
                 let taken = self.peers.at(&address).is_some_and(|holder| self.is_linked(holder));
-                let address = if taken { Address::Socket(info.socket) } else { address };
+                let address = if taken { info.socket.clone().into() } else { address };
                 self.peers.add(address, Backoff::new(self.config.limits.backoff))
             }
         };
@@ -351,7 +351,7 @@ impl Messenger {
         row.waiting_bytes = 0;
         let mut waiting = core::mem::take(&mut row.waiting);
         self.timers.clear(&peer);
-        for address in [Some(Address::Socket(info.socket)), info.address.clone()].into_iter().flatten() {
+        for address in [Some(info.socket.clone().into()), info.address.clone()].into_iter().flatten() {
             // Who waits for that address waits for this peer: what is sent there later must not overtake it.
             let same = self.peers.at(&address).filter(|other| {
                 *other != peer && self.peers.get(*other).is_some_and(|row| row.session.is_none())
@@ -376,7 +376,7 @@ impl Messenger {
         let is_its = |address: &&Address| self.peers.at(address) == Some(peer);
         let at = || self.peers.get(peer).map(|row| &row.address);
         let at = info.address.as_ref().filter(is_its).or_else(at);
-        at.cloned().unwrap_or(Address::Socket(info.socket))
+        at.cloned().unwrap_or_else(|| info.socket.clone().into())
     }
 
     fn look(&self, token: Token, at: Option<&Address>, out: &mut Out) {
@@ -470,6 +470,8 @@ impl Messenger {
                         | DisconnectReason::NotOurProtocol { .. }
                         | DisconnectReason::Closed
                 );
+                // Whoever has no address and is gone can only come back by itself.
+                let hopeless = hopeless || row.address.is_passing();
                 if hopeless || now >= end {
                     return self.give_up(peer, reason, out);
                 }

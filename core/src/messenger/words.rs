@@ -1,13 +1,12 @@
 //! What a messenger is asked and what it tells.
 
 use crate::connection::{ConnectionError, DisconnectReason, PeerInfo, Statistics, Volume};
-use crate::net::NetError;
+use crate::net::{Endpoint, NetError};
 use crate::pack::DataPack;
 use crate::{Address, ConnectionId, Token};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 /// Stands for the connection of what was sent to an address of one's own.
@@ -22,12 +21,12 @@ pub enum MessengerCommand {
         /// Named in the answer.
         token: Token,
         /// Where; port 0 takes any free one.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// Stop listening. Who is connected stays so.
     Unlisten {
         /// Where it listens, with the port that was chosen.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// From now on the token sends to this address. Nothing is dialled before something is sent.
     Open {
@@ -94,14 +93,14 @@ pub enum MessengerNotice {
         /// The command's.
         token: Token,
         /// Where, with the port that was chosen.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// The system refuses the address.
     ListenFailed {
         /// The command's.
         token: Token,
         /// Where it should have been.
-        address: SocketAddr,
+        address: Endpoint,
         /// Why.
         error: NetError,
     },
@@ -191,7 +190,7 @@ pub enum MessengerNotice {
     /// A newcomer was turned away. For the log.
     TurnedAway {
         /// Where it came from.
-        from: SocketAddr,
+        from: Endpoint,
         /// Why.
         reason: DisconnectReason,
     },

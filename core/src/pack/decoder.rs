@@ -1,6 +1,6 @@
 //! From bytes in any pieces to packs.
 
-use super::header::{SIZE_FIELD, header_crc};
+use super::header::{SIZE_FIELD, checksum, header_crc};
 use super::rope::Rope;
 use super::{DataHeader, DataPack};
 use alloc::vec::Vec;
@@ -213,9 +213,7 @@ impl Decoder {
         if header.checked_size != header.data_size {
             return Ok(None);
         }
-        let mut crc = header_crc(known);
-        crc.update(data);
-        if crc.finalize() != header.checksum {
+        if checksum(known, data) != header.checksum {
             return Err(DecodeError::Checksum);
         }
         let mut head = self.received.take_front(end);

@@ -77,9 +77,8 @@ impl DataHeader {
             checksum: 0,
         }
         .to_bytes();
-        let mut crc = header_crc(&bytes);
-        crc.update(&pack.head);
-        bytes[CHECKSUM_AT..].copy_from_slice(&crc.finalize().to_le_bytes());
+        let checksum = checksum(&bytes, &pack.head);
+        bytes[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
     }
 
@@ -133,6 +132,21 @@ impl DataHeader {
         }
         Ok(())
     }
+}
+
+/// The checksum of a header of this version and of the data behind it.
+pub(super) fn checksum(header: &[u8; DataHeader::WIRE_LEN], data: &[u8]) -> u32 {
+    // Small data is put behind the header first: to begin once more costs more than to copy it.
+    let mut joined = [0; 128];
+    let end = CHECKSUM_AT + data.len();
+    let Some(room) = joined.get_mut(CHECKSUM_AT..end) else {
+        let mut crc = header_crc(header);
+        crc.update(data);
+        return crc.finalize();
+    };
+    room.copy_from_slice(data);
+    joined[..CHECKSUM_AT].copy_from_slice(&header[..CHECKSUM_AT]);
+    crc32fast::hash(&joined[..end])
 }
 
 /// The checksum so far, of a header with `headersize` and all its further fields; the checked data follows.

@@ -224,7 +224,7 @@ fn fits(room: &mut usize, size: usize) -> bool {
 fn node_size(row: &NodeRow) -> usize {
     let address = match &row.address {
         Address::Socket(_) => 0,
-        Address::Name(name, _) => name.len(),
+        Address::Name(text, _) | Address::Unix(text) => text.len(),
     };
     128 + row.name.len() + address
 }

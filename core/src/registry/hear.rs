@@ -14,6 +14,8 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// What may not be said of where a node listens.
+const UNREACHABLE: &str = "named an address that no other host can dial";
 /// Slots of one member at most.
 const MAX_SLOTS: u32 = 65_536;
 /// Unclaimed proposals that a member may list for tasks that are not known yet; soft state, so more are not remembered.
@@ -99,7 +101,10 @@ impl Registry {
         }
         let Register { name, address, slots, client, labels, running, proposed } = register;
         let member = session.peer;
-        let address = address.completed(session.socket.ip().to_canonical());
+        let Some(address) = session.reached_at(&address) else {
+            self.misbehaved(now, id, UNREACHABLE, out);
+            return;
+        };
         // Not even a link that the layer below still believes in counts beside the one it registers on.
         let old = self.members.connection(member);
         let new_link = old != Some(id);
@@ -240,9 +245,13 @@ impl Registry {
             self.misbehaved(now, id, "published a task with too many or too long needs", out);
             return;
         }
+        let Some(publisher) = session.reached_at(&publisher) else {
+            self.misbehaved(now, id, UNREACHABLE, out);
+            return;
+        };
         let Some(member) = self.members.member(session.peer) else { return };
         let name = Arc::clone(&member.name);
-        self.members.set_claims_at(session.peer, publisher.completed(session.socket.ip().to_canonical()));
+        self.members.set_claims_at(session.peer, publisher);
         let published = Published { title, publisher: name, placement, avoid, needs };
         let publication = self.queue.publish(now, task, published);
         let again = match publication {

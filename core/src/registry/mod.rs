@@ -187,11 +187,14 @@ impl Registry {
     fn connection_event(&mut self, now: Instant, event: ConnectionEvent, out: &mut Out) {
         match event {
             ConnectionEvent::Listening { id: _, address } => {
+                // It listens on nothing else.
+                let Some(address) = address.socket() else { return };
                 self.manager.advertise(Some(Address::Socket(address)));
                 out.notify(RegistryNotice::Listening(address));
             }
             ConnectionEvent::ListenFailed { id, address, error } => {
                 self.manager.discard(now, id, out);
+                let Some(address) = address.socket() else { return };
                 out.notify(RegistryNotice::ListenFailed(address, error));
             }
             ConnectionEvent::Accepted { id, kind, listener: _, peer } => {
@@ -233,8 +236,9 @@ impl Registry {
         } else {
             (Standing::Asker, self.limits.ask)
         };
-        let session = Session { peer: peer.instance, socket: peer.socket, local: peer.local, standing };
-        if !self.sessions.open(id, session, now + patience) {
+        let (socket, local) = (peer.socket.clone(), peer.local.clone());
+        let session = Session { peer: peer.instance, socket, local, standing };
+        if !self.sessions.open(id, session.clone(), now + patience) {
             self.turn_away(now, id, session, out);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::connection::DisconnectReason;
 use crate::message::EndKind;
-use crate::net::NetError;
+use crate::net::{Endpoint, NetError};
 use crate::{Address, AttemptNumber, ConnectionId, InstanceId, TaskId};
 use alloc::string::String;
 use core::net::SocketAddr;
@@ -108,7 +108,7 @@ pub enum RegistryNotice {
     /// Somebody was turned away.
     TurnedAway {
         /// From where.
-        from: SocketAddr,
+        from: Endpoint,
         /// Why.
         reason: DisconnectReason,
     },

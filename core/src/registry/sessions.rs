@@ -1,10 +1,10 @@
 //! The connections that were accepted: who is at the other end, and what it may say.
 
+use crate::net::Endpoint;
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
-use core::net::SocketAddr;
 
 /// Connections of nobody registered at most: those that have not registered yet, and askers.
 const MAX_STRANGERS: usize = 2048;
@@ -21,19 +21,24 @@ pub(super) enum Standing {
 }
 
 /// One accepted connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) peer: InstanceId,
-    pub(super) socket: SocketAddr,
+    pub(super) socket: Endpoint,
     /// Where it has reached us.
-    pub(super) local: SocketAddr,
+    pub(super) local: Endpoint,
     pub(super) standing: Standing,
 }
 
 impl Session {
     /// What the other end should dial for this address of a member's.
     pub(super) fn told(&self, address: &Address) -> Address {
-        address.as_seen_from(self.socket.ip().to_canonical(), self.local.ip().to_canonical())
+        address.as_seen_from(self.socket.host(), self.local.host())
+    }
+
+    /// Where this address of its own can be dialled from any host; `None`: nowhere.
+    pub(super) fn reached_at(&self, address: &Address) -> Option<Address> {
+        address.completed(self.socket.host()).filter(|address| !address.is_unix())
     }
 }
 
@@ -82,7 +87,7 @@ impl Sessions {
     }
 
     pub(super) fn session(&self, id: ConnectionId) -> Option<Session> {
-        self.sessions.get(&id).copied()
+        self.sessions.get(&id).cloned()
     }
 
     /// It is over.
@@ -105,7 +110,7 @@ impl Sessions {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnectionId, Session)> + '_ {
-        self.sessions.iter().map(|(id, session)| (*id, *session))
+        self.sessions.iter().map(|(id, session)| (*id, session.clone()))
     }
 
     /// Panics if the counts are wrong.

@@ -4,6 +4,7 @@ use super::sessions::{Session, Standing};
 use super::{Registry, Stage};
 use crate::machine::Actions;
 use crate::message::{EndKind, Ended, Heartbeat, Message, Placement, Publish, Register, Taken};
+use crate::net::Endpoint;
 use crate::{AttemptNumber, ClusterKey, Config, ConnectionId, InstanceId, Instant, TaskId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -31,7 +32,7 @@ impl Bench {
     fn join(&mut self, slots: u32) -> InstanceId {
         self.members += 1;
         let member = node(self.members);
-        let (socket, local) = ("10.0.0.9:5000".parse().unwrap(), "10.0.0.1:7000".parse().unwrap());
+        let [socket, local] = ["10.0.0.9:5000", "10.0.0.1:7000"].map(|at| Endpoint::Ip(at.parse().unwrap()));
         let session = Session { peer: member, socket, local, standing: Standing::Newcomer };
         let id = ConnectionId(self.members);
         assert!(self.registry.sessions.open(id, session, Instant::FAR_FUTURE));

@@ -54,14 +54,56 @@ fn n2_wildcard_against_specific() {
 }
 
 #[test]
+fn n2_a_path_is_in_the_way_of_itself_alone() {
+    let mut world = World::new(1);
+    world.listener(0, "unix:/run/x.sock");
+    assert_eq!(second(&mut world, "unix:/run/x.sock"), taken("unix:/run/x.sock"));
+    // Neither has a port, and both are of this host.
+    second(&mut world, "unix:/run/y.sock").unwrap();
+    second(&mut world, "127.0.0.1:7000").unwrap();
+    // A connected peer's name is no place to listen at.
+    assert_eq!(second(&mut world, "unix:#1"), Err(ConnectionError::NotASocketAddress));
+}
+
+#[test]
+fn n2_who_dials_a_path_has_a_name_while_it_is_connected() {
+    let mut world = World::new(3);
+    let at = "unix:/run/x.sock";
+    world.listener(0, at);
+    let mut names = std::collections::BTreeSet::new();
+    for node in [1, 2, 1] {
+        let id = world.create_to(node, MANY, at, None).unwrap();
+        world.connect(node, id, None).unwrap();
+        world.run();
+        let dialled = world.take(node);
+        let [ConnectionEvent::Connected { peer, .. }] = &dialled[..] else { panic!("{dialled:?}") };
+        assert_eq!(peer.socket, socket(at));
+        let accepted = world.take(0);
+        let [ConnectionEvent::Accepted { peer, .. }] = &accepted[..] else { panic!("{accepted:?}") };
+        assert_eq!(peer.local, socket(at));
+        let name: Address = peer.socket.clone().into();
+        assert!(name.is_passing() && names.insert(name.clone()), "{name}");
+        assert_eq!(name.to_string().parse(), Ok(name));
+    }
+    // The name is nowhere to dial: that fails without a word to the network.
+    let name = names.first().unwrap().to_string();
+    let id = world.create_to(0, MANY, &name, None).unwrap();
+    world.log.clear();
+    world.connect(0, id, None).unwrap();
+    world.run();
+    assert_eq!(world.take_reason(0, id), DisconnectReason::Net(NetError::AddressNotAvailable));
+    assert_eq!(world.log, []);
+}
+
+#[test]
 fn n2_port_zero_never_collides_until_it_is_a_port() {
     let mut world = World::new(1);
     let mut ports = std::collections::BTreeSet::new();
     for at in ["10.0.0.1:0", "10.0.0.1:0", "0.0.0.0:0"] {
         second(&mut world, at).unwrap();
         let events = world.take(0);
-        let [ConnectionEvent::Listening { address, .. }] = events[..] else { panic!("{events:?}") };
-        assert!(address.port() != 0 && ports.insert(address));
+        let [ConnectionEvent::Listening { address, .. }] = &events[..] else { panic!("{events:?}") };
+        assert!(address.port() != 0 && ports.insert(address.clone()));
     }
     // Not even while the system has yet to choose.
     for _ in 0..2 {

@@ -17,7 +17,7 @@ impl World {
         self.command(node, ConnectionCommand::Ping { token, id });
         match self.nodes[node].notices.last() {
             Some(ConnectionNotice::Rejected { token: answered, error }) if *answered == token => {
-                let error = *error;
+                let error = error.clone();
                 self.nodes[node].notices.pop();
                 Err(error)
             }

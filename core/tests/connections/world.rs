@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::connection::*;
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::pack::{DataPack, Decoder, encode};
 use xxnet_core::*;
 
@@ -23,8 +23,12 @@ pub const SESSIONS: KindId = KindId(1032);
 /// The actor that is no node: the test itself.
 const RAW: usize = usize::MAX;
 
-pub fn socket(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+pub fn socket(text: &str) -> Endpoint {
+    match address(text) {
+        Address::Socket(socket) => Endpoint::Ip(socket),
+        Address::Unix(path) => Endpoint::Unix(path),
+        Address::Name(..) => panic!("{text} is a name"),
+    }
 }
 
 pub fn address(text: &str) -> Address {
@@ -86,10 +90,10 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub ends: Vec<End>,
     by_link: BTreeMap<(usize, LinkId), usize>,
-    listeners: BTreeMap<SocketAddr, Hub>,
+    listeners: BTreeMap<Endpoint, Hub>,
     pub events: VecDeque<(usize, NetEvent)>,
-    pub dialling: BTreeMap<SocketAddr, Dialling>,
-    pub listening: BTreeMap<SocketAddr, NetError>,
+    pub dialling: BTreeMap<Endpoint, Dialling>,
+    pub listening: BTreeMap<Endpoint, NetError>,
     pub names: BTreeMap<String, Result<Vec<&'static str>, NetError>>,
     /// Look-ups that were asked for and not answered, when `names` has nothing.
     pub queries: Vec<(usize, QueryId)>,
@@ -205,7 +209,7 @@ impl World {
     fn rejected(&mut self, node: usize, token: Token) -> Result<(), ConnectionError> {
         match self.nodes[node].notices.last() {
             Some(ConnectionNotice::Rejected { token: answered, error }) if *answered == token => {
-                let error = *error;
+                let error = error.clone();
                 self.nodes[node].notices.pop();
                 Err(error)
             }
@@ -478,29 +482,34 @@ impl World {
         }
     }
 
-    fn open(&mut self, node: usize, listener: ListenerId, mut address: SocketAddr) {
+    fn open(&mut self, node: usize, listener: ListenerId, mut address: Endpoint) {
         if let Some(error) = self.listening.get(&address).copied() {
             self.events.push_back((node, NetEvent::ListenFailed { listener, error }));
             return;
         }
-        if address.port() == 0 {
+        if let Endpoint::Ip(socket) = &mut address
+            && socket.port() == 0
+        {
             self.next_port += 1;
-            address.set_port(self.next_port);
+            socket.set_port(self.next_port);
         }
         if self.listeners.contains_key(&address) {
             let error = NetError::AddressInUse;
             self.events.push_back((node, NetEvent::ListenFailed { listener, error }));
             return;
         }
-        self.listeners.insert(address, Hub { node, id: Some(listener), ..Hub::default() });
+        self.listeners.insert(address.clone(), Hub { node, id: Some(listener), ..Hub::default() });
         self.events.push_back((node, NetEvent::Listening { listener, address }));
     }
 
-    fn hub(&self, node: usize, listener: ListenerId) -> Option<SocketAddr> {
-        self.listeners.iter().find(|(_, hub)| hub.node == node && hub.id == Some(listener)).map(|(at, _)| *at)
+    fn hub(&self, node: usize, listener: ListenerId) -> Option<Endpoint> {
+        self.listeners
+            .iter()
+            .find(|(_, hub)| hub.node == node && hub.id == Some(listener))
+            .map(|(at, _)| at.clone())
     }
 
-    fn dial(&mut self, node: usize, link: LinkId, address: SocketAddr) {
+    fn dial(&mut self, node: usize, link: LinkId, address: Endpoint) {
         match self.dialling.get(&address) {
             Some(Dialling::Fails(error)) => {
                 self.events.push_back((node, NetEvent::DialFailed { link, error: *error }));
@@ -512,15 +521,15 @@ impl World {
             }
             None => {}
         }
-        let wildcard = |at: &SocketAddr| at.ip().is_unspecified() && at.port() == address.port();
-        let found = self.listeners.keys().find(|at| **at == address || wildcard(at)).copied();
+        let wildcard = |at: &Endpoint| at.host().is_unspecified() && at.port() == address.port();
+        let found = self.listeners.keys().find(|at| **at == address || wildcard(at)).cloned();
         let Some(at) = found else {
             let error = NetError::Refused;
             self.events.push_back((node, NetEvent::DialFailed { link, error }));
             return;
         };
         let end = self.pair(node, link, RAW, LinkId(0));
-        let local = self.address_of(node);
+        let local = self.dials_from(node, &address);
         self.events.push_back((node, NetEvent::Dialed { link, peer: address, local }));
         let other = self.ends[end].other;
         self.listeners.get_mut(&at).unwrap().backlog.push_back(other);
@@ -530,9 +539,16 @@ impl World {
     }
 
     /// The address that a node dials from.
-    pub fn address_of(&self, node: usize) -> SocketAddr {
+    pub fn address_of(&self, node: usize) -> Endpoint {
         let host = if node == RAW { 66 } else { node as u8 + 1 };
-        SocketAddr::from(([10, 0, 0, host], 50_000))
+        SocketAddr::from(([10, 0, 0, host], 50_000)).into()
+    }
+
+    fn dials_from(&self, node: usize, to: &Endpoint) -> Endpoint {
+        match to {
+            Endpoint::Ip(_) => self.address_of(node),
+            Endpoint::Unix(_) => Endpoint::Unix(String::new()),
+        }
     }
 
     fn pair(&mut self, a: usize, a_link: LinkId, b: usize, b_link: LinkId) -> usize {
@@ -557,7 +573,7 @@ impl World {
     }
 
     /// Accepts what waits, if an accept is armed.
-    pub fn hand_over(&mut self, at: SocketAddr) {
+    pub fn hand_over(&mut self, at: Endpoint) {
         let Some(hub) = self.listeners.get_mut(&at) else { return };
         let (Some(link), Some(end)) = (hub.accept, hub.backlog.front().copied()) else { return };
         hub.backlog.pop_front();
@@ -567,7 +583,7 @@ impl World {
         self.ends[end].link = link;
         self.by_link.insert((node, link), end);
         let dialler = self.ends[self.ends[end].other].actor;
-        let peer = self.address_of(dialler);
+        let peer = self.dials_from(dialler, &at);
         self.events.push_back((node, NetEvent::Accepted { listener, link, peer, local: at }));
     }
 

@@ -135,7 +135,7 @@ fn p9_manifests_byte_for_byte() {
 #[test]
 fn p9_addresses_byte_for_byte() {
     // Through a message that is nothing but an address.
-    let names = ["192.0.2.1:7700", "[2001:db8::1]:7700", "node-1.example:65535"];
+    let names = ["192.0.2.1:7700", "[2001:db8::1]:7700", "node-1.example:65535", "unix:/run/x.sock"];
     let expected = names.iter().map(|name| ((*name).into(), name.parse::<Address>().unwrap())).collect();
     let registered = |head: &[u8]| match Message::from_pack(DataPack::new(PackType(33), head.to_vec())) {
         Ok(Message::Registered(message)) => message.address,

@@ -1,12 +1,11 @@
 //! One registry, scripted executors that say whatever a test wants, and clients, on a network without delays.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::client::{Client, ClientCommand, ClientNotice};
 use xxnet_core::connection::*;
 use xxnet_core::message::*;
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::pack::DataPack;
 use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::*;
@@ -481,11 +480,12 @@ impl World {
         let Some(end) = self.ends.get_mut(&from) else { return };
         end.other = Some((0, link));
         self.ends.insert((0, link), End { other: Some(from), ..End::default() });
-        let at: SocketAddr = AT.parse().unwrap();
+        let at = Endpoint::Ip(AT.parse().unwrap());
         let host = u8::try_from(from.0).unwrap() + 10;
-        let socket = SocketAddr::from(([10, 0, 0, host], 50_000));
+        let socket = Endpoint::Ip(([10, 0, 0, host], 50_000).into());
         let (node, dialled) = from;
-        self.events.push_back((node, NetEvent::Dialed { link: dialled, peer: at, local: socket }));
+        self.events
+            .push_back((node, NetEvent::Dialed { link: dialled, peer: at.clone(), local: socket.clone() }));
         self.events.push_back((0, NetEvent::Accepted { listener, link, peer: socket, local: at }));
     }
 

@@ -47,16 +47,17 @@ fn named(text: &str) -> Outcome<Vec<Address>> {
 
 /// An address of a registry; the port may be left out.
 pub(crate) fn registry(text: &str) -> Result<Address, String> {
-    let address = address_with_port(text.trim())?;
-    if address.is_wildcard() || address.port() == 0 {
-        return Err(format!("{address} stands for any address or port and cannot be dialled"));
-    }
-    Ok(address)
+    for_all_hosts(ping_target(text)?)
+}
+
+/// Anybody's address; the port may be left out, if it is a registry's.
+pub(crate) fn ping_target(text: &str) -> Result<Address, String> {
+    dialled(address_with_port(text.trim())?)
 }
 
 /// Where messages go; the port is part of it.
 pub(crate) fn message_target(text: &str) -> Result<Address, String> {
-    advertised(text)
+    dialled(text.trim().parse().map_err(|error| format!("{error}"))?)
 }
 
 /// Where messages are listened for; the port is part of it.
@@ -66,7 +67,7 @@ pub(crate) fn message_listen(text: &str) -> Result<Address, String> {
 
 /// Where to listen; the port may be left out for a registry, and a name is looked up later.
 pub(crate) fn listen(text: &str) -> Result<Address, String> {
-    address_with_port(text.trim())
+    for_all_hosts(address_with_port(text.trim())?)
 }
 
 fn address_with_port(text: &str) -> Result<Address, String> {
@@ -75,7 +76,8 @@ fn address_with_port(text: &str) -> Result<Address, String> {
     }
     if text.is_empty() {
         return Err(
-            "an address is HOST:PORT, 192.0.2.1:7700 or [2001:db8::1]:7700; this one is empty".to_owned()
+            "an address is HOST:PORT, 192.0.2.1:7700, [2001:db8::1]:7700 or unix:/PATH; this one is empty"
+                .to_owned(),
         );
     }
     let written = if text.contains(':') { text.to_owned() } else { format!("{text}:{PORT}") };
@@ -84,9 +86,21 @@ fn address_with_port(text: &str) -> Result<Address, String> {
 
 /// An address that others are told to dial.
 pub(crate) fn advertised(text: &str) -> Result<Address, String> {
-    let address: Address = text.trim().parse().map_err(|error| format!("{error}"))?;
-    if address.is_wildcard() || address.port() == 0 {
+    for_all_hosts(message_target(text)?)
+}
+
+/// Something can be there.
+fn dialled(address: Address) -> Result<Address, String> {
+    if address.is_wildcard() || !address.can_be_told() {
         return Err(format!("{address} stands for any address or port and cannot be dialled"));
+    }
+    Ok(address)
+}
+
+/// Members of a cluster tell each other where they listen.
+fn for_all_hosts(address: Address) -> Result<Address, String> {
+    if address.is_unix() {
+        return Err(format!("{address} cannot be reached from other hosts; a cluster needs HOST:PORT"));
     }
     Ok(address)
 }
@@ -98,6 +112,9 @@ pub(crate) fn advertised(text: &str) -> Result<Address, String> {
 pub(crate) fn resolve(address: &Address) -> Outcome<SocketAddr> {
     match address {
         Address::Socket(socket) => Ok(*socket),
+        Address::Unix(_) => {
+            Err(Failure::new(format!("cannot listen on {address}: no other host can reach it")))
+        }
         Address::Name(name, port) => {
             (name.as_str(), *port).to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(
                 || Failure::new(format!("cannot listen on {address}: the name {name} has no address")),
@@ -292,6 +309,14 @@ mod tests {
         }
         assert!(listen("0.0.0.0:0").is_ok());
         assert!(advertised("host").is_err(), "an advertised address needs its port");
+        for read in [registry, listen, advertised] {
+            let why = read("unix:/run/x.sock").unwrap_err();
+            assert!(why.ends_with("a cluster needs HOST:PORT"), "{why}");
+        }
+        for read in [ping_target, message_target, message_listen] {
+            assert_eq!(read(" unix:/run/x.sock").unwrap().to_string(), "unix:/run/x.sock");
+        }
+        assert!(message_target("unix:#7").is_err());
     }
 
     #[test]

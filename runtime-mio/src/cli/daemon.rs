@@ -69,6 +69,14 @@ pub(crate) fn listen_advice(error: NetError) -> &'static str {
     }
 }
 
+/// What to do where no Unix socket can be made.
+pub(crate) fn socket_advice(error: NetError) -> &'static str {
+    match error {
+        NetError::AddressInUse => "stop the other program, or choose a path where no file is",
+        _ => "choose a short path in a folder that is there and that you may write to",
+    }
+}
+
 /// Warns once that nothing is encrypted yet, where others can read it.
 pub(crate) fn warn_if_readable(address: SocketAddr) {
     if !address.ip().is_loopback() {

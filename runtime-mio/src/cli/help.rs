@@ -191,6 +191,7 @@ Examples:
   xxnet listen 127.0.0.1:7801
   xxnet listen 0.0.0.0:7801 | jq .data
   xxnet listen 127.0.0.1:0 --count 10 --reply
+  xxnet listen unix:/tmp/x.sock      for programs of this user on this host
 
 Exit codes:
   0 --count messages have come, or ended by Ctrl-C or SIGTERM without it
@@ -211,6 +212,7 @@ Examples:
   jq -c . events.json | xxnet send one:7801 > rest.json
   xxnet send --timeout 5s one:7801 < rest.json
   tail -f log | xxnet send --raw one:7801
+  xxnet send unix:/tmp/x.sock '{\"answer\": 42}'
 
 Exit codes:
   0 all are acknowledged   1 some are not (it says why)

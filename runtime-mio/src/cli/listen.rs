@@ -1,7 +1,7 @@
 //! `xxnet listen ADDR`: prints the messages that come.
 
-use super::args::{message_listen, resolve};
-use super::daemon::{host_name, listen_advice, warn_if_readable};
+use super::args::message_listen;
+use super::daemon::{host_name, listen_advice, socket_advice, warn_if_readable};
 use super::errors::{Failure, Outcome, exit, plain};
 use super::{Common, host, json, logging, messages, notices};
 use std::io::{self, ErrorKind, Write as _};
@@ -19,7 +19,7 @@ const LAST: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::cli::help::LISTEN)]
 pub(crate) struct ListenArgs {
-    /// Where to listen: HOST:PORT, IPv4 or IPv6; port 0 takes any free one
+    /// Where to listen: HOST:PORT, IPv4 or IPv6, port 0 takes any free one; or unix:/PATH, for this host and user alone
     #[arg(value_name = "ADDR", value_parser = message_listen)]
     address: Address,
     /// End after so many messages
@@ -35,13 +35,14 @@ pub(crate) struct ListenArgs {
 
 /// Prints until told to end.
 pub(crate) fn listen(common: &Common, args: &ListenArgs) -> Outcome<u8> {
-    let address = resolve(&args.address)?;
     let options = common.messages(args.name.clone())?;
     logging::start(&host_name(), common.log_format, common.loudness().level(LevelFilter::INFO));
     let net = messages::start(options)?;
-    let at = net.listen(address).map_err(|error| listen_failed(&error))?;
+    let at = net.listen(&args.address).map_err(|error| listen_failed(&error))?;
     tracing::info!(event = "listening", address = %at);
-    warn_if_readable(at);
+    if let Address::Socket(at) = at {
+        warn_if_readable(at);
+    }
     let events = net.events();
     std::thread::spawn(move || {
         while let Ok(event) = events.next() {
@@ -135,7 +136,11 @@ impl Desk {
 fn listen_failed(error: &ListenError) -> Failure {
     match error {
         ListenError::System(address, error) => {
-            Failure::new(format!("cannot listen on {address}: {error}; {}", listen_advice(*error)))
+            let advice = if address.is_unix() { socket_advice(*error) } else { listen_advice(*error) };
+            Failure::new(format!("cannot listen on {address}: {error}; {advice}"))
+        }
+        ListenError::Name(address @ Address::Name(name, _), _) => {
+            Failure::new(format!("cannot listen on {address}: the name {name} has no address"))
         }
         other => Failure::new(other.to_string()),
     }

@@ -343,7 +343,7 @@ impl Notable for ExecutorNotice {
     }
 }
 
-fn turned_away(from: &std::net::SocketAddr, reason: &DisconnectReason) -> (&'static str, Value) {
+fn turned_away(from: &impl std::fmt::Display, reason: &DisconnectReason) -> (&'static str, Value) {
     ("turned-away", json!({ "from": from.to_string(), "why": reason.to_string() }))
 }
 

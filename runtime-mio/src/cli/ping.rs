@@ -2,7 +2,7 @@
 // The doc comments are help texts, in which [:PORT] is an option and no link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
-use super::args::{self, registry};
+use super::args::{self, ping_target};
 use super::ask::print;
 use super::daemon::host_name;
 use super::errors::{Failure, Outcome, exit};
@@ -34,8 +34,8 @@ const TOKEN: Token = Token(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::cli::help::PING)]
 pub(crate) struct PingArgs {
-    /// A registry, an executor, a `xxnet listen`, or a program with the library: HOST[:PORT]
-    #[arg(value_name = "ADDR", value_parser = registry)]
+    /// A registry, an executor, a `xxnet listen`, or a program with the library: HOST[:PORT] or unix:/PATH
+    #[arg(value_name = "ADDR", value_parser = ping_target)]
     address: Address,
     /// End after so many round trips [default: at Ctrl-C]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -253,6 +253,7 @@ fn millis(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xxnet_core::net::Endpoint;
 
     #[test]
     fn the_summary_is_of_what_was_measured() {
@@ -266,8 +267,8 @@ mod tests {
             instance: xxnet_core::InstanceId([7; 16]),
             name: "node".into(),
             address: None,
-            socket: ([127, 0, 0, 1], 7700).into(),
-            local: ([127, 0, 0, 1], 7700).into(),
+            socket: Endpoint::Ip(([127, 0, 0, 1], 7700).into()),
+            local: Endpoint::Ip(([127, 0, 0, 1], 7700).into()),
             connection: ConnectionId(1),
         };
         let mut pings = Pings::new(&args, true, channel().0);

@@ -26,7 +26,7 @@ const LAST: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::cli::help::SEND)]
 pub(crate) struct SendArgs {
-    /// Where `xxnet listen`, or a program with the library, listens: HOST:PORT
+    /// Where `xxnet listen`, or a program with the library, listens: HOST:PORT or unix:/PATH
     #[arg(value_name = "ADDR", value_parser = message_target)]
     address: Address,
     /// Messages, each a JSON object [default: the lines of standard input]

@@ -1,10 +1,10 @@
 //! What an application hears.
 
 use super::{ConnectionManager, Message};
-use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::ConnectionId;
 use xxnet_core::connection::{ConnectionEvent, DisconnectReason, PeerInfo};
+use xxnet_core::net::Endpoint;
 use xxnet_core::net::NetError;
 
 /// What happens to connections, told from inside [`update`](ConnectionManager::update) and nowhere else.
@@ -77,7 +77,7 @@ pub trait Handler {
     fn on_turned_away(
         &mut self,
         connections: &mut ConnectionManager,
-        from: SocketAddr,
+        from: Endpoint,
         reason: DisconnectReason,
     ) {
     }

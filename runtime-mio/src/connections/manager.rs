@@ -6,11 +6,10 @@ use crate::messages::SendError;
 use crate::{Driver, Flow, clock, instance};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::connection::{
     ConnectionCommand, ConnectionError, ConnectionKind, ConnectionNotice, ConnectionState, Connections,
-    KindId, PeerInfo,
+    KindId, PeerInfo, Statistics,
 };
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, ConnectionId, Dict, InstanceId, Token};
@@ -106,16 +105,15 @@ impl ConnectionManager {
     /// [`ListenError::System`] if the system refuses the address; the connection is idle again. [`ListenError::Refused`] with
     /// `UnknownConnection`, `WrongRole` for a kind that does not listen, `NotASocketAddress`, `AlreadyListening`, `WrongState`,
     /// `Destroyed`.
-    pub fn listen(
-        &mut self,
-        id: ConnectionId,
-        address: impl Into<Address>,
-    ) -> Result<SocketAddr, ListenError> {
+    pub fn listen(&mut self, id: ConnectionId, address: impl Into<Address>) -> Result<Address, ListenError> {
         self.ask(ConnectionCommand::Listen { token: TOKEN, id, address: address.into() })?;
         // The system has answered already. The machine hears of it behind what waits for it; that is all that can take time.
         loop {
             if let Some(answer) = self.told.listened() {
-                return answer.map_err(|(address, error)| ListenError::System(address, error));
+                return match answer {
+                    Ok(address) => Ok(address.into()),
+                    Err((address, error)) => Err(ListenError::System(address.into(), error)),
+                };
             }
             self.work().map_err(ListenError::Io)?;
         }
@@ -308,6 +306,11 @@ impl ConnectionManager {
     /// The kind of a connection, until it is gone and its `on_disconnect` has returned.
     pub fn kind(&self, id: ConnectionId) -> Option<KindId> {
         self.driver.machine().manager().kind(id).or_else(|| self.told.kind(id))
+    }
+
+    /// What a connection has carried, what waits on it, how long a round trip takes; `None` if there is none of that id.
+    pub fn statistics(&self, id: ConnectionId) -> Option<Statistics> {
+        self.driver.machine().manager().statistics(id)
     }
 
     /// Whether what waits to be sent is below the high-water mark (2 MiB); if not, `on_writable` will come.

@@ -180,7 +180,7 @@ pub use message::{Held, Message};
 pub use options::{ListenError, ManagerOptions};
 pub use xxnet_core::connection::{
     ConnectionError, ConnectionKind, ConnectionState, Delivery, DisconnectReason, KindId, LinkRule, PeerInfo,
-    Role,
+    Role, Statistics,
 };
 pub use xxnet_core::net::NetError;
 pub use xxnet_core::{Address, ClusterKey, ConnectionId, Dict, InstanceId, Limits};

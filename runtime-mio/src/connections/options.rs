@@ -3,10 +3,9 @@
 use crate::Options;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use xxnet_core::connection::ConnectionError;
 use xxnet_core::net::NetError;
-use xxnet_core::{ClusterKey, Limits};
+use xxnet_core::{Address, ClusterKey, Limits};
 
 /// How a [`ConnectionManager`](super::ConnectionManager) works.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub enum ListenError {
     /// The operation is not allowed; nothing has changed.
     Refused(ConnectionError),
     /// The system refuses this address.
-    System(SocketAddr, NetError),
+    System(Address, NetError),
     /// As [`update`](super::ConnectionManager::update)'s.
     Io(io::Error),
 }

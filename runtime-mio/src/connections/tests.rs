@@ -3,7 +3,8 @@
 use super::*;
 use std::io;
 use std::net::SocketAddr;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::time::Instant;
 use xxnet_core::pack::DataPack;
@@ -121,7 +122,7 @@ fn any_port() -> Address {
 
 fn listening(manager: &mut ConnectionManager) -> (ConnectionId, SocketAddr) {
     let door = manager.create(DOOR).unwrap();
-    let at = manager.listen(door, any_port()).unwrap();
+    let at = manager.listen(door, any_port()).unwrap().socket().unwrap();
     (door, at)
 }
 
@@ -688,6 +689,83 @@ impl Handler for Server {
     }
 }
 
+/// A connection in each of its states, and what must live so that it stays in it.
+fn in_state(
+    state: ConnectionState,
+) -> (ConnectionManager, ConnectionId, Vec<TcpListener>, Option<ConnectionManager>) {
+    let mut manager = manager();
+    match state {
+        ConnectionState::Idle => {
+            let id = manager.create_to(MANY, any_port(), None).unwrap();
+            (manager, id, vec![], None)
+        }
+        ConnectionState::Connecting => {
+            let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+            let id = manager.create_to(MANY, silent.local_addr().unwrap(), None).unwrap();
+            manager.connect(id).unwrap();
+            (manager, id, vec![silent], None)
+        }
+        ConnectionState::Connected | ConnectionState::Closing => {
+            let Both { mut near, far, id, .. } = Both::new(MANY);
+            if state == ConnectionState::Closing {
+                near.close(id).unwrap();
+            }
+            (near, id, vec![], Some(far))
+        }
+        ConnectionState::Listening => {
+            let (id, _) = listening(&mut manager);
+            (manager, id, vec![], None)
+        }
+    }
+}
+
+#[test]
+fn k2_k3_k5_k6_the_guides_table_of_operations_and_states() {
+    use ConnectionState as S;
+    type Operation = fn(&mut ConnectionManager, ConnectionId) -> Result<(), ConnectionError>;
+    let listen: Operation = |manager, id| match manager.listen(id, any_port()) {
+        Ok(_) => Ok(()),
+        Err(ListenError::Refused(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    };
+    let (role, door) = (Err(ConnectionError::WrongRole(MANY)), Err(ConnectionError::WrongRole(DOOR)));
+    let wrong = |state| Err(ConnectionError::WrongState(state));
+    let up = |state| if state == S::Connected { Ok(()) } else { wrong(state) };
+    for state in [S::Idle, S::Connecting, S::Connected, S::Listening, S::Closing] {
+        let only_idle = match state {
+            S::Idle => Ok(()),
+            S::Listening => door,
+            S::Connecting | S::Connected | S::Closing => wrong(state),
+        };
+        let table: [(&str, Operation, Result<(), ConnectionError>); 9] = [
+            ("listen", listen, if state == S::Listening { wrong(state) } else { role }),
+            ("connect", |manager, id| manager.connect(id), only_idle),
+            ("connect_to", |manager, id| manager.connect_to(id, any_port()), only_idle),
+            ("send", |manager, id| manager.send(id, numbered(1)).map(drop), up(state)),
+            ("ping", |manager, id| manager.ping(id), up(state)),
+            ("pause", |manager, id| manager.pause(id), up(state)),
+            ("resume", |manager, id| manager.resume(id), up(state)),
+            ("close", |manager, id| manager.close(id), Ok(())),
+            ("discard", |manager, id| manager.discard(id), Ok(())),
+        ];
+        for (name, operation, expected) in table {
+            let (mut manager, id, _held, _far) = in_state(state);
+            assert_eq!(manager.state(id), Some(state));
+            assert_eq!(operation(&mut manager, id), expected, "{name} while {state:?}");
+            if expected.is_err() {
+                assert_eq!(manager.state(id), Some(state), "{name} has changed nothing");
+            }
+        }
+    }
+    // A kind that listens, idle and closing.
+    let mut manager = manager();
+    let (listener, at) = listening(&mut manager);
+    manager.close(listener).unwrap();
+    assert_eq!(listen(&mut manager, listener), wrong(S::Closing));
+    let idle = manager.create(DOOR).unwrap();
+    assert_eq!((manager.connect_to(idle, at), listen(&mut manager, idle)), (door, Ok(())));
+}
+
 #[test]
 fn k9_the_seeds_integration_test_through_the_face() {
     for kind in [MANY, ONE, PAIR] {
@@ -706,6 +784,71 @@ fn k9_the_seeds_integration_test_through_the_face() {
         // The client closed from inside on_receive: it has received, and the server knows.
         assert_eq!((client.undelivered, server.0.undelivered), (0, 0), "{kind}");
     }
+}
+
+/// Passes links on to an address, until they are cut.
+struct Relay {
+    at: SocketAddr,
+    links: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let links: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let kept = Arc::clone(&links);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(to).unwrap());
+                // First, so that whatever has passed can be cut.
+                kept.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (from, into) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    std::thread::spawn(move || io::copy(&mut from, &mut into));
+                }
+            }
+        });
+        Self { at, links }
+    }
+
+    /// Both ends of each link hear of it.
+    fn cut(&self) {
+        self.links.lock().unwrap().drain(..).for_each(|link| _ = link.shutdown(std::net::Shutdown::Both));
+    }
+}
+
+#[test]
+fn n4_a_session_goes_on_by_itself_when_its_link_is_cut() {
+    let (mut near, mut far) = (manager(), manager());
+    let (_, at) = listening(&mut far);
+    let relay = Relay::start(at);
+    let id = near.create_to(PAIR, relay.at, None).unwrap();
+    near.connect(id).unwrap();
+    let (mut heard, mut heard_far) = (Log::default(), Log::default());
+    drive((&mut near, &mut heard), (&mut far, &mut heard_far), |near, far| near.0.len() + far.0.len() == 2);
+    let far_id = match heard_far.0[..] {
+        [Heard::Accept(far_id, _)] => far_id,
+        ref other => panic!("{other:?}"),
+    };
+    for round in 0..3 {
+        (0..50).for_each(|n| _ = near.send(id, numbered(round * 100 + n)).unwrap());
+        relay.cut();
+        (50..100).for_each(|n| _ = near.send(id, numbered(round * 100 + n)).unwrap());
+        let told = |heard: &Log, what: &Heard| heard.0.iter().filter(|heard| *heard == what).count() as u64;
+        drive((&mut near, &mut heard), (&mut far, &mut heard_far), |near, far| {
+            numbers(&far.0).len() as u64 == (round + 1) * 100
+                && told(near, &Heard::Resumed(id)) == round + 1
+                && told(far, &Heard::Resumed(far_id)) == round + 1
+        });
+        assert_eq!(told(&heard, &Heard::Interrupted(id)), round + 1);
+        assert_eq!(told(&heard_far, &Heard::Interrupted(far_id)), round + 1);
+        // All the while it was connected, whatever its links did.
+        assert_eq!([near.state(id), far.state(far_id)], [Some(ConnectionState::Connected); 2]);
+    }
+    assert!(numbers(&heard_far.0).into_iter().eq(0..300), "each once and in order");
+    assert!(!ended(&heard.0) && !ended(&heard_far.0));
+    assert_eq!(near.statistics(id).unwrap().breaks, 3);
 }
 
 #[test]
@@ -854,7 +997,7 @@ fn an_update_waits_no_longer_than_it_is_told() {
     let mut manager = manager();
     let (_, at) = listening(&mut manager);
     // A newcomer that has said nothing yet wakes it, and is nothing to be told.
-    let _newcomer = std::net::TcpStream::connect(at).unwrap();
+    let _newcomer = TcpStream::connect(at).unwrap();
     let begun = Instant::now();
     assert_eq!(manager.update(Duration::from_millis(30), &mut ()).unwrap(), 0);
     assert!(begun.elapsed() >= Duration::from_millis(29));
@@ -915,6 +1058,12 @@ fn n8_a_plain_connection_can_be_paused_and_an_unread_one_ends() {
     both.near.ping(both.id).unwrap();
     let id = both.id;
     both.until(|near, _| near.contains(&Heard::Pong(id)));
+    let now = both.near.statistics(id).unwrap();
+    assert!(now.links == 1 && now.traffic.sent.bytes > 10 << 20 && now.round_trip.is_some(), "{now:?}");
+    assert_eq!(
+        (both.near.statistics(idle), both.near.statistics(NOBODY)),
+        (Some(Statistics::default()), None)
+    );
 }
 
 #[test]

@@ -2,10 +2,9 @@
 
 use super::Message;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use xxnet_core::ConnectionId;
 use xxnet_core::connection::{ConnectionEvent, KindId, PeerInfo};
-use xxnet_core::net::NetError;
+use xxnet_core::net::{Endpoint, NetError};
 
 /// Events in their order.
 #[derive(Debug, Default)]
@@ -15,7 +14,7 @@ pub(super) struct Told {
     /// The newest session or link of any connection.
     epoch: u64,
     /// The answer to the one `listen` that is under way.
-    listened: Option<Result<SocketAddr, (SocketAddr, NetError)>>,
+    listened: Option<Result<Endpoint, (Endpoint, NetError)>>,
 }
 
 /// A connection that is or was up, until its end was heard.
@@ -42,11 +41,11 @@ impl Told {
                 self.known.insert(*id, Known { epoch, kind, peer, taken: 0, held: BTreeSet::new() });
             }
             ConnectionEvent::Listening { address, .. } => {
-                self.listened = Some(Ok(*address));
+                self.listened = Some(Ok(address.clone()));
                 return;
             }
             ConnectionEvent::ListenFailed { address, error, .. } => {
-                self.listened = Some(Err((*address, *error)));
+                self.listened = Some(Err((address.clone(), *error)));
                 return;
             }
             _ => {}
@@ -63,7 +62,7 @@ impl Told {
         self.events.len()
     }
 
-    pub(super) fn listened(&mut self) -> Option<Result<SocketAddr, (SocketAddr, NetError)>> {
+    pub(super) fn listened(&mut self) -> Option<Result<Endpoint, (Endpoint, NetError)>> {
         self.listened.take()
     }
 

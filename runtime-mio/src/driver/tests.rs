@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::thread;
 use xxnet_core::disk::{DiskDone, DiskRequest, Source};
+use xxnet_core::net::Endpoint;
 use xxnet_core::process::RunSpec;
 use xxnet_core::{
     AttemptNumber, FolderId, InstanceId, Instant, LinkId, ListenerId, OpId, RunId, TaskId, TreeId,
@@ -50,12 +51,12 @@ impl Machine for Echo {
         const MAX: usize = 1 << 20;
         match event {
             Event::Command(Ask::Listen) => {
-                let address = (Ipv4Addr::LOCALHOST, 0).into();
+                let address = Endpoint::Ip((Ipv4Addr::LOCALHOST, 0).into());
                 actions.net(NetAction::Listen { listener: LISTENER, address });
             }
             Event::Command(Ask::Stop) => actions.notify(Told::Stopping),
             Event::Net(NetEvent::Listening { address, .. }) => {
-                actions.notify(Told::Listening(address));
+                actions.notify(Told::Listening(address.socket().unwrap()));
                 self.accept(actions);
             }
             Event::Net(NetEvent::Accepted { link, .. }) => {

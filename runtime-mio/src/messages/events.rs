@@ -4,7 +4,6 @@ use super::shared::Shared;
 use super::{Payload, RecvError};
 use crate::alarm::lock;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use xxnet_core::Address;
@@ -73,7 +72,7 @@ pub enum NetEvent {
     /// A newcomer was turned away.
     TurnedAway {
         /// Where it came from.
-        from: SocketAddr,
+        from: Address,
         /// Why.
         reason: DisconnectReason,
     },

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use xxnet_core::{ClusterKey, Dict};
+//! use xxnet_core::{Address, ClusterKey, Dict};
 //! use xxnet_runtime_mio::{Net, messages::NetOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,7 +11,7 @@
 //! let (server, client) = (Net::start(key())?, Net::start(key())?);
 //! let address = server.listen("127.0.0.1:0")?;
 //!
-//! client.send(address, &Dict::from([("question", "6 x 7".into())]))?;
+//! client.send(&address, &Dict::from([("question", "6 x 7".into())]))?;
 //!
 //! let asked = server.recv()?;
 //! assert_eq!(asked.dict()?.get("question"), Some(&"6 x 7".into()));
@@ -45,7 +45,8 @@
 //!   [`NetEvent::Undelivered`]: it may or may not have arrived.
 //! - **Addresses** are where a peer listens, which it tells when it connects, so that an answer takes the link that is there. A
 //!   peer that listens nowhere goes by its socket's address while it is connected. A message to an address of one's own
-//!   does not touch the network.
+//!   does not touch the network. They are written `HOST:PORT`, `192.0.2.1:7000`, `[2001:db8::1]:7000`, or `unix:/PATH` for a
+//!   Unix socket: within one host, faster, and for one user alone.
 //! - **The end**: [`shutdown`](Net::shutdown) waits for acknowledgements, and counts what got none. Dropping the last `Net`
 //!   ends all at once.
 //!
@@ -127,14 +128,15 @@ use crate::Driver;
 use shared::{Lifeline, Shared};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xxnet_core::address::AddressError;
 use xxnet_core::config::LimitsError;
 use xxnet_core::messenger::{Messenger, MessengerError};
+use xxnet_core::net::{Endpoint, NetError};
 use xxnet_core::pack::ValueError;
-use xxnet_core::{ClusterKey, Config, InstanceId, Limits};
+use xxnet_core::{Address, ClusterKey, Config, InstanceId, Limits};
 
 /// How a [`Net`] works.
 #[derive(Clone, Debug)]
@@ -160,7 +162,7 @@ impl NetOptions {
     }
 }
 
-/// Messages by address. Clones share everything, and may be used from any thread.
+/// Messages by address. Clones share everything, and may be used from any thread. The [module](self) is its guide.
 #[derive(Clone)]
 pub struct Net {
     shared: Arc<Shared>,
@@ -204,20 +206,24 @@ impl Net {
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
     }
 
-    /// Listens on an address, and answers it with the port that was chosen. The first one is what peers are told.
+    /// Listens on an address, and answers it with the port that was chosen, and the whole of a path. The first one is what
+    /// peers are told; a Unix socket only if there is nothing else. A name is looked up now.
     ///
     /// # Errors
     /// [`ListenError`]. On an address that is listened on already nothing changes, and it is logged (ledger N2).
-    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<SocketAddr, ListenError> {
-        let mut addresses = address.to_socket_addrs().map_err(ListenError::Address)?;
-        let address = addresses.next().ok_or_else(|| ListenError::Address(io::ErrorKind::NotFound.into()))?;
-        let answer = self.shared.listen(address).ok_or(ListenError::Closed)?;
+    pub fn listen(&self, address: impl ToAddress) -> Result<Address, ListenError> {
+        let address = address.to_address().map_err(ListenError::Address)?;
+        let answer = self.shared.listen(endpoint(&address)?).ok_or(ListenError::Closed)?;
         answer.recv().unwrap_or(Err(ListenError::Closed))
     }
 
-    /// Stops listening; who is connected stays so.
-    pub fn unlisten(&self, address: SocketAddr) {
-        self.shared.unlisten(address);
+    /// Stops listening where `listen` said that it does; who is connected stays so. Elsewhere there is nothing to stop.
+    pub fn unlisten(&self, address: &Address) {
+        match address {
+            Address::Socket(socket) => self.shared.unlisten(Endpoint::Ip(*socket)),
+            Address::Unix(path) => self.shared.unlisten(Endpoint::Unix(path.clone())),
+            Address::Name(..) => {}
+        }
     }
 
     /// A door to one address, for whoever sends there often.
@@ -346,12 +352,16 @@ pub enum StartError {
 /// Why an address cannot be listened on.
 #[derive(Debug)]
 pub enum ListenError {
-    /// It is no address, or its name cannot be resolved.
-    Address(io::Error),
+    /// It is no address.
+    Address(AddressError),
+    /// Its name cannot be resolved.
+    Name(Address, io::Error),
     /// This `Net` listens there already; that listener is unharmed.
-    AlreadyListening(SocketAddr),
+    AlreadyListening(Address),
     /// The system refuses.
-    System(SocketAddr, xxnet_core::net::NetError),
+    System(Address, NetError),
+    /// It is nothing that can be listened on.
+    Refused(Address, MessengerError),
     /// It is shut down, or was told to stop listening there before it did.
     Closed,
 }
@@ -404,9 +414,11 @@ impl fmt::Display for StartError {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(error) => write!(f, "not an address to listen on: {error}"),
+            Self::Address(error) => fmt::Display::fmt(error, f),
+            Self::Name(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::AlreadyListening(address) => write!(f, "{address} is listened on already"),
             Self::System(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Refused(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Closed => f.write_str("it is shut down"),
         }
     }
@@ -448,13 +460,26 @@ impl std::error::Error for RecvError {}
 impl std::error::Error for FlushError {}
 
 /// Tells a caller why the machine did not listen.
-fn listen_error(address: SocketAddr, error: MessengerError) -> ListenError {
+fn listen_error(address: Address, error: MessengerError) -> ListenError {
     match error {
         MessengerError::Connection(xxnet_core::connection::ConnectionError::AlreadyListening(held)) => {
-            ListenError::AlreadyListening(held)
+            ListenError::AlreadyListening(held.into())
         }
         MessengerError::Closed | MessengerError::Unlistened => ListenError::Closed,
-        other => ListenError::Address(io::Error::other(format!("{address}: {other}"))),
+        other => ListenError::Refused(address, other),
+    }
+}
+
+/// Where to listen; asks the name service, if it is a name.
+fn endpoint(address: &Address) -> Result<Endpoint, ListenError> {
+    match address {
+        Address::Socket(socket) => Ok(Endpoint::Ip(*socket)),
+        Address::Unix(path) => Ok(Endpoint::Unix(path.clone())),
+        Address::Name(name, port) => {
+            let unknown = |error| ListenError::Name(address.clone(), error);
+            let mut found = (name.as_str(), *port).to_socket_addrs().map_err(unknown)?;
+            found.next().map(Endpoint::Ip).ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
+        }
     }
 }
 

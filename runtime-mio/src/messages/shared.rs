@@ -5,19 +5,20 @@ use super::events::EventQueue;
 use super::inbox::Inbox;
 use super::{FlushError, ListenError, SendError};
 use crate::alarm::{Alarm, lock};
+use bytes::BytesMut;
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use xxnet_core::messenger::{MessengerCommand, PeerReport};
+use xxnet_core::net::Endpoint;
 use xxnet_core::pack::DataPack;
 use xxnet_core::{Address, Limits, Token};
 
 /// Where an answer to `listen` goes.
-pub(super) type Answer = SyncSender<Result<SocketAddr, ListenError>>;
+pub(super) type Answer = SyncSender<Result<Address, ListenError>>;
 
 /// The three queues of the seed, and what is counted beside them.
 #[derive(Debug)]
@@ -58,6 +59,22 @@ struct Flush {
     marked: bool,
 }
 
+/// Payloads of so many bytes and less are small.
+const SMALL: usize = 256;
+
+impl Outgoing {
+    /// Moves a small payload beside the last one.
+    fn gather(&mut self, pack: &mut DataPack) {
+        if !pack.head.is_empty() && pack.head.len() <= SMALL && pack.bulk.is_empty() {
+            if self.small.capacity() < SMALL {
+                self.small = BytesMut::with_capacity(64 * SMALL);
+            }
+            self.small.extend_from_slice(&pack.head);
+            pack.head = self.small.split().freeze();
+        }
+    }
+}
+
 impl Flush {
     fn outstanding(&self) -> u64 {
         let left =
@@ -73,9 +90,12 @@ impl Flush {
 #[derive(Debug, Default)]
 struct Outgoing {
     commands: VecDeque<MessengerCommand>,
+    /// Small payloads lie side by side: they are freed by another thread than the one that made them, which one by one costs
+    /// more than the copy.
+    small: BytesMut,
     /// The thread sleeps: whoever adds a command wakes it.
     asleep: bool,
-    answers: HashMap<Token, (SocketAddr, Answer)>,
+    answers: HashMap<Token, (Address, Answer)>,
     looks: HashMap<Token, SyncSender<Vec<PeerReport>>>,
 }
 
@@ -134,7 +154,7 @@ impl Shared {
     }
 
     /// Where the answer will come; `None` if it is shut down.
-    pub(super) fn listen(&self, address: SocketAddr) -> Option<Receiver<Result<SocketAddr, ListenError>>> {
+    pub(super) fn listen(&self, address: Endpoint) -> Option<Receiver<Result<Address, ListenError>>> {
         let (answer, answered) = sync_channel(1);
         let token = self.next_token();
         {
@@ -142,7 +162,7 @@ impl Shared {
             if self.is_closed() {
                 return None;
             }
-            outgoing.answers.insert(token, (address, answer));
+            outgoing.answers.insert(token, (address.clone().into(), answer));
             outgoing.commands.push_back(MessengerCommand::Listen { token, address });
             self.wake(outgoing);
         }
@@ -150,11 +170,7 @@ impl Shared {
     }
 
     /// Whoever asked for this is told.
-    pub(super) fn answer(
-        &self,
-        token: Token,
-        answer: impl FnOnce(SocketAddr) -> Result<SocketAddr, ListenError>,
-    ) {
+    pub(super) fn answer(&self, token: Token, answer: impl FnOnce(Address) -> Result<Address, ListenError>) {
         if let Some((address, asker)) = lock(&self.outgoing).answers.remove(&token) {
             let _ = asker.send(answer(address));
         }
@@ -183,7 +199,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn unlisten(&self, address: SocketAddr) {
+    pub(super) fn unlisten(&self, address: Endpoint) {
         self.command(MessengerCommand::Unlisten { address });
     }
 
@@ -242,13 +258,14 @@ impl Shared {
     }
 
     /// Queues a message for which there is room.
-    pub(super) fn send(&self, account: &Account, pack: DataPack) -> Result<(), SendError> {
+    pub(super) fn send(&self, account: &Account, mut pack: DataPack) -> Result<(), SendError> {
         let mut outgoing = lock(&self.outgoing);
         if self.is_closed() {
             account.settle(0, xxnet_core::pack::DataHeader::WIRE_LEN + pack.data_len());
             return Err(SendError::Closed);
         }
         account.count();
+        outgoing.gather(&mut pack);
         match outgoing.commands.back_mut() {
             Some(MessengerCommand::Send { token, packs }) if *token == account.token => packs.push(pack),
             _ => {

@@ -42,7 +42,7 @@ fn n1_without_a_connection_it_is_dialled_and_what_was_sent_goes_in_order() {
     let (server, client) = (net(), net());
     let to = server.listen("127.0.0.1:0").unwrap();
     for n in 0..1000 {
-        client.send(to, number(n)).unwrap();
+        client.send(&to, number(n)).unwrap();
     }
     for n in 0..1000 {
         assert_eq!(read(&server.recv_timeout(WAIT).unwrap()), n);
@@ -55,23 +55,23 @@ fn n1_without_a_connection_it_is_dialled_and_what_was_sent_goes_in_order() {
 fn n1_an_answer_goes_over_the_link_that_is_there() {
     let (server, client) = (net(), net());
     let to = server.listen("127.0.0.1:0").unwrap();
-    client.send(to, b"ask".as_slice()).unwrap();
+    client.send(&to, b"ask".as_slice()).unwrap();
     let asked = server.recv_timeout(WAIT).unwrap();
     // The client listens nowhere: there is no other way to it.
     server.send(asked.from(), b"answer".as_slice()).unwrap();
     let answer = client.recv_timeout(WAIT).unwrap();
-    assert_eq!((&answer.bytes()[..], answer.from()), (&b"answer"[..], &to.into()));
+    assert_eq!((&answer.bytes()[..], answer.from()), (&b"answer"[..], &to));
 }
 
 #[test]
 fn n1_peers_that_listen_are_known_by_where_they_listen() {
     let (one, two) = (net(), net());
     let (at_one, at_two) = (one.listen("127.0.0.1:0").unwrap(), two.listen("127.0.0.1:0").unwrap());
-    one.send(at_two, b"there".as_slice()).unwrap();
+    one.send(&at_two, b"there".as_slice()).unwrap();
     let came = two.recv_timeout(WAIT).unwrap();
-    assert_eq!(came.from(), &at_one.into());
-    two.send(at_one, b"back".as_slice()).unwrap();
-    assert_eq!(one.recv_timeout(WAIT).unwrap().from(), &at_two.into());
+    assert_eq!(came.from(), &at_one);
+    two.send(&at_one, b"back".as_slice()).unwrap();
+    assert_eq!(one.recv_timeout(WAIT).unwrap().from(), &at_two);
     // One session each way: nobody was dialled back.
     let connects = |net: &Net| {
         std::iter::from_fn(|| net.events().try_next().ok())
@@ -85,14 +85,14 @@ fn n1_peers_that_listen_are_known_by_where_they_listen() {
 fn n2_listening_twice_is_an_error_and_the_first_is_unharmed() {
     let (server, client) = (net(), net());
     let to = server.listen("127.0.0.1:0").unwrap();
-    assert!(matches!(server.listen(to), Err(ListenError::AlreadyListening(held)) if held == to));
-    assert!(matches!(client.listen(to), Err(ListenError::System(at, _)) if at == to));
-    client.send(to, b"still there".as_slice()).unwrap();
+    assert!(matches!(server.listen(&to), Err(ListenError::AlreadyListening(held)) if held == to));
+    assert!(matches!(client.listen(&to), Err(ListenError::System(at, _)) if at == to));
+    client.send(&to, b"still there".as_slice()).unwrap();
     server.recv_timeout(WAIT).unwrap();
-    server.unlisten(to);
+    server.unlisten(&to);
     // The address is free as soon as the system has closed it.
     let until = Instant::now() + WAIT;
-    while client.listen(to).is_err() {
+    while client.listen(&to).is_err() {
         assert!(Instant::now() < until, "never free again");
         thread::yield_now();
     }
@@ -106,7 +106,7 @@ fn n7_many_threads_on_one_connection_and_nothing_is_lost_or_mixed() {
     let to = server.listen("127.0.0.1:0").unwrap();
     let senders: Vec<_> = (0..THREADS)
         .map(|thread| {
-            let sender = client.to(to).unwrap();
+            let sender = client.to(&to).unwrap();
             thread::spawn(move || {
                 for n in 0..EACH {
                     let dict = Dict::from([("thread", (thread as i64).into()), ("n", (n as i64).into())]);
@@ -152,7 +152,7 @@ fn n7_a_full_queue_is_an_error_or_a_wait_as_the_caller_chose() {
     let client = net_with(|options| options.queue = 10_000);
     let server = net_with(|options| options.limits.session_window = 2_000);
     let to = server.listen("127.0.0.1:0").unwrap();
-    let sender = client.to(to).unwrap();
+    let sender = client.to(&to).unwrap();
     let mut sent = 0;
     let full = loop {
         match sender.try_send(vec![7; 966]) {
@@ -175,21 +175,21 @@ fn n7_a_wait_for_room_may_have_an_end() {
     let client = net_with(|options| options.queue = 10_000);
     let server = net_with(|options| options.limits.session_window = 2_000);
     let to = server.listen("127.0.0.1:0").unwrap();
-    while client.try_send(to, vec![7; 966]).is_ok() {}
-    let full = client.send_timeout(to, vec![8; 966], Duration::from_millis(20));
+    while client.try_send(&to, vec![7; 966]).is_ok() {}
+    let full = client.send_timeout(&to, vec![8; 966], Duration::from_millis(20));
     assert!(matches!(full, Err(SendError::Full(Payload::Raw(bytes))) if bytes[..] == [8; 966]));
     let taker = thread::spawn(move || server.iter().take(11).count());
-    client.send_timeout(to, vec![9; 966], WAIT).unwrap();
+    client.send_timeout(&to, vec![9; 966], WAIT).unwrap();
     assert_eq!(taker.join().unwrap(), 11);
     client.shutdown(Duration::ZERO);
-    assert!(matches!(client.send_timeout(to, vec![9; 966], WAIT), Err(SendError::Closed)));
+    assert!(matches!(client.send_timeout(&to, vec![9; 966], WAIT), Err(SendError::Closed)));
 }
 
 #[test]
 fn n4_what_is_held_and_not_taken_is_not_acknowledged() {
     let (server, client) = (net(), net());
     let to = server.listen("127.0.0.1:0").unwrap();
-    (0..4).for_each(|n| client.send(to, number(n)).unwrap());
+    (0..4).for_each(|n| client.send(&to, number(n)).unwrap());
     let (first, second) = (server.recv_held().unwrap(), server.recv_held().unwrap());
     assert_eq!((read(&first), read(&second)), (0, 1));
     // One stands for all before it, and what is taken late takes nothing back.
@@ -209,14 +209,14 @@ fn n8_a_peer_that_takes_nothing_holds_back_nobody_else() {
     let client = net_with(|options| options.queue = 100_000);
     let (lazy, busy) = (net_with(|options| options.limits.session_window = 2_000), net());
     let (to_lazy, to_busy) = (lazy.listen("127.0.0.1:0").unwrap(), busy.listen("127.0.0.1:0").unwrap());
-    while client.try_send(to_lazy, vec![0; 1000]).is_ok() {}
+    while client.try_send(&to_lazy, vec![0; 1000]).is_ok() {}
     for n in 0..500 {
-        client.send(to_busy, number(n)).unwrap();
+        client.send(&to_busy, number(n)).unwrap();
     }
     for n in 0..500 {
         assert_eq!(read(&busy.recv_timeout(WAIT).unwrap()), n);
     }
-    assert!(client.try_send(to_lazy, vec![0; 1000]).is_err(), "and still nothing was taken there");
+    assert!(client.try_send(&to_lazy, vec![0; 1000]).is_err(), "and still nothing was taken there");
     assert!(client.shutdown(Duration::from_millis(10)) > 90, "what it never took is counted");
 }
 
@@ -227,7 +227,7 @@ fn n10_to_oneself_to_an_address_that_refuses_and_to_something_else() {
         options.limits.connect = Duration::from_millis(200);
     });
     let own = net.listen("127.0.0.1:0").unwrap();
-    net.send(own, b"to myself".as_slice()).unwrap();
+    net.send(&own, b"to myself".as_slice()).unwrap();
     assert_eq!(&net.recv_timeout(WAIT).unwrap().bytes()[..], b"to myself");
     net.flush(WAIT).unwrap();
     // By a name that is not known to be ours: the handshake finds out.
@@ -275,7 +275,7 @@ fn k9_the_seeds_integration_test_by_address() {
         // The reply was acknowledged: nothing is left when the other end closes.
         (ended, server.shutdown(Duration::ZERO))
     });
-    client.send(to, number(7)).unwrap();
+    client.send(&to, number(7)).unwrap();
     assert_eq!(read(&client.recv_timeout(WAIT).unwrap()), 7);
     assert_eq!(client.shutdown(WAIT), 0);
     let (ended, undelivered) = serving.join().unwrap();
@@ -290,11 +290,11 @@ fn n14_shutdown_delivers_what_was_accepted_and_a_second_is_harmless() {
     let taken = server.clone();
     let taker = thread::spawn(move || taken.iter().map(|message| read(&message)).collect::<Vec<_>>());
     for n in 0..5_000 {
-        client.send(to, number(n)).unwrap();
+        client.send(&to, number(n)).unwrap();
     }
     assert_eq!(client.shutdown(WAIT), 0);
     assert_eq!(client.shutdown(WAIT), 0);
-    assert!(matches!(client.send(to, number(0)), Err(SendError::Closed)));
+    assert!(matches!(client.send(&to, number(0)), Err(SendError::Closed)));
     assert_eq!(client.recv().unwrap_err(), RecvError::Closed);
     server.shutdown(WAIT);
     assert!(taker.join().unwrap().into_iter().eq(0..5_000));
@@ -327,7 +327,7 @@ fn two_that_only_echo_under_full_buffers_go_on() {
     let (one, two) = (small(), small());
     let to = two.listen("127.0.0.1:0").unwrap();
     for n in 0..12 {
-        one.send(to, [number(n), vec![0; 1000]].concat()).unwrap();
+        one.send(&to, [number(n), vec![0; 1000]].concat()).unwrap();
     }
     let echo = two.clone();
     let echoing = thread::spawn(move || {
@@ -412,7 +412,7 @@ fn n1_two_names_of_one_peer_keep_each_address_in_order() {
 fn n7_times_without_end_are_waits_without_end() {
     let (server, client) = (net(), net());
     let to = server.listen("127.0.0.1:0").unwrap();
-    client.send(to, number(1)).unwrap();
+    client.send(&to, number(1)).unwrap();
     assert_eq!(read(&server.recv_timeout(Duration::MAX).unwrap()), 1);
     client.flush(Duration::MAX).unwrap();
 }
@@ -511,4 +511,49 @@ fn how_peers_fare_is_told_while_they_are_known() {
     assert_eq!(client.peer("127.0.0.1:1").unwrap().unwrap().waiting.packs, 1);
     client.shutdown(Duration::ZERO);
     assert_eq!(client.peers(), []);
+}
+
+#[test]
+fn n2_n6_a_unix_socket_carries_sessions_and_answers() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.sock");
+    let text = format!("unix:{}", path.display());
+    let (server, client) = (net(), net());
+    let at = server.listen(&text).unwrap();
+    assert_eq!(at.to_string(), text);
+    assert!(matches!(server.listen(&text), Err(ListenError::AlreadyListening(held)) if held == at));
+    assert!(matches!(client.listen(&at), Err(ListenError::System(_, NetError::AddressInUse))));
+    // The client listens nowhere, and has no address: it is answered all the same, by its name, written or not.
+    let echo = server.clone();
+    let serving = thread::spawn(move || {
+        for _ in 0..2_000 {
+            let asked = echo.recv().unwrap();
+            assert!(asked.from().is_passing(), "{}", asked.from());
+            echo.send(asked.from().to_string(), asked.bytes().to_vec()).unwrap();
+        }
+    });
+    let ask = client.to(&text).unwrap();
+    for n in 0..2_000 {
+        ask.send(number(n)).unwrap();
+    }
+    for n in 0..2_000 {
+        assert_eq!(read(&client.recv_timeout(WAIT).unwrap()), n);
+    }
+    serving.join().unwrap();
+
+    // The server goes, and its file with it; what comes in its place is another, and gets what is sent from then on.
+    assert_eq!(server.shutdown(WAIT), 0);
+    event(&client, |event| matches!(event, NetEvent::Disconnected { .. }));
+    assert!(path.symlink_metadata().is_err());
+    ask.send(number(7)).unwrap();
+    let next = net();
+    next.listen(&at).unwrap();
+    assert_eq!(read(&next.recv_timeout(WAIT).unwrap()), 7);
+    client.flush(WAIT).unwrap();
+
+    // Who has gone and had no address is not waited for.
+    next.send("unix:#999999", number(8)).unwrap();
+    let lost = event(&next, |event| matches!(event, NetEvent::Undelivered { .. }));
+    let NetEvent::Undelivered { to, messages, .. } = lost else { panic!() };
+    assert_eq!((to.to_string().as_str(), messages.len()), ("unix:#999999", 1));
 }

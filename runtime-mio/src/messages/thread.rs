@@ -84,7 +84,9 @@ impl Desk {
             MessengerNotice::Settled { token, count, bytes } => self.shared.settled(token, count, bytes),
             MessengerNotice::Peers { token, peers } => self.shared.looked(token, peers),
             MessengerNotice::Marked { token } => self.shared.marked(token),
-            MessengerNotice::Listening { token, address } => self.shared.answer(token, |_| Ok(address)),
+            MessengerNotice::Listening { token, address } => {
+                self.shared.answer(token, |_| Ok(address.into()));
+            }
             MessengerNotice::ListenFailed { token, error, .. } => {
                 self.shared.answer(token, |address| Err(ListenError::System(address, error)));
             }
@@ -125,7 +127,9 @@ impl Desk {
             }
             MessengerNotice::Retrying { to, reason } => self.tell(NetEvent::Retrying { to, reason }),
             MessengerNotice::Undelivered { to, reason, packs } => self.undelivered(to, reason, packs),
-            MessengerNotice::TurnedAway { from, reason } => self.tell(NetEvent::TurnedAway { from, reason }),
+            MessengerNotice::TurnedAway { from, reason } => {
+                self.tell(NetEvent::TurnedAway { from: from.into(), reason });
+            }
             MessengerNotice::AcceptFailing { error } => self.tell(NetEvent::AcceptFailing(error)),
             MessengerNotice::Down => return Flow::Stop,
         }

@@ -25,10 +25,26 @@ pub(crate) fn net_error(error: &io::Error) -> NetError {
     }
 }
 
-/// As [`net_error`], for a dial: a host without that address family has no way there.
+/// As [`net_error`], for a listener: there may be no such folder for a Unix socket, or the path is too long for the system.
+pub(super) fn listen_error(error: &io::Error) -> NetError {
+    match error.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => NetError::AddressNotAvailable,
+        io::ErrorKind::ReadOnlyFilesystem => NetError::PermissionDenied,
+        _ => net_error(error),
+    }
+}
+
+/// As [`net_error`], for a dial: a host without that address family has no way there, a path without a socket has nobody who
+/// listens, and a Unix socket whose backlog is full does not answer.
 pub(crate) fn dial_error(error: &io::Error) -> NetError {
     match error.raw_os_error() {
         Some(libc::EAFNOSUPPORT) => NetError::Unreachable,
+        Some(libc::ENOENT | libc::ENOTDIR) => NetError::Refused,
+        Some(libc::EAGAIN) => NetError::TimedOut,
+        None if error.kind() == io::ErrorKind::InvalidInput => NetError::AddressNotAvailable,
         _ => net_error(error),
     }
 }

@@ -1,15 +1,14 @@
-//! One TCP stream: what is outstanding on it, and what the system is known to be ready for.
+//! One stream, of TCP or of a Unix socket: what is outstanding on it, and what the system is known to be ready for.
 
 use super::error::{dial_error, net_error};
 use crate::chunks::Chunks;
 use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
-use socket2::SockRef;
+use socket2::Socket;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use xxnet_core::LinkId;
-use xxnet_core::net::{NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetError, NetEvent};
 
 /// Received pieces up to this size are copied out of their chunk, so that a message of a few bytes does not keep a large
 /// piece of memory alive.
@@ -28,11 +27,13 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// One TCP stream.
+/// One stream.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
+    /// Where the other end is, as far as its socket cannot say.
+    peer: Endpoint,
     pub(crate) phase: Phase,
     /// Edge-triggered readiness: true until the system has shown otherwise.
     readable: bool,
@@ -53,12 +54,13 @@ pub(crate) struct Link {
 pub(crate) struct Deferred(pub(crate) bool);
 
 impl Link {
-    pub(crate) fn new(id: LinkId, socket: TcpStream, phase: Phase) -> Self {
+    pub(crate) fn new(id: LinkId, socket: Socket, peer: Endpoint, phase: Phase) -> Self {
         // A fresh socket takes a write; if bytes are there, the poll will say so.
         let writable = phase == Phase::Open;
         Self {
             id,
             socket,
+            peer,
             phase,
             readable: false,
             writable,
@@ -83,7 +85,7 @@ impl Link {
         let link = self.id;
         let end = match self.socket.take_error() {
             Ok(Some(error)) | Err(error) => Err(error),
-            Ok(None) => self.socket.peer_addr().and_then(|peer| Ok((peer, self.socket.local_addr()?))),
+            Ok(None) => self.ends(),
         };
         match end {
             Ok((peer, local)) => {
@@ -96,6 +98,16 @@ impl Link {
                 Some(NetEvent::DialFailed { link, error: dial_error(&error) })
             }
         }
+    }
+
+    /// Who is connected with whom; fails while the dial is under way.
+    fn ends(&self) -> io::Result<(Endpoint, Endpoint)> {
+        let (peer, local) = (self.socket.peer_addr()?, self.socket.local_addr()?);
+        Ok(match peer.as_socket().zip(local.as_socket()) {
+            Some((peer, local)) => (peer.into(), local.into()),
+            // It may have been bound by another name than the one that was dialled.
+            None => (self.peer.clone(), Endpoint::Unix(String::new())),
+        })
     }
 
     /// Arms a read.
@@ -148,7 +160,7 @@ impl Link {
         let Some(max) = self.recv else { return };
         self.budget = self.budget.saturating_sub(1);
         let link = self.id;
-        let socket = SockRef::from(&self.socket);
+        let socket = &self.socket;
         // SAFETY: `recv` says how many bytes it has written into the room it was given.
         let got = unsafe { chunks.fill(max, COPIED, |room| retry(|| socket.recv(room))) };
         match got {
@@ -242,7 +254,7 @@ impl Link {
 }
 
 /// Hands the front buffers to the system in one call; also says how many bytes it was offered.
-fn write_some(socket: &TcpStream, buffers: &VecDeque<Bytes>) -> (io::Result<usize>, usize) {
+fn write_some(socket: &Socket, buffers: &VecDeque<Bytes>) -> (io::Result<usize>, usize) {
     let mut slices = [IoSlice::new(&[]); VECTORED];
     let mut count = 0;
     let mut offered = 0;
@@ -251,7 +263,6 @@ fn write_some(socket: &TcpStream, buffers: &VecDeque<Bytes>) -> (io::Result<usiz
         offered += buffer.len();
         count += 1;
     }
-    let socket = SockRef::from(socket);
     // A peer that is gone is an error here, never a signal.
     #[cfg(not(target_vendor = "apple"))]
     let flags = libc::MSG_NOSIGNAL;

@@ -6,21 +6,20 @@
 
 mod error;
 mod link;
+mod unix;
 
 use crate::alarm::Outbox;
 use crate::chunks::Chunks;
 use crate::names::Names;
 use link::{Deferred, Link, Phase};
-use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, SockAddr, Socket, Type};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use unix::SocketFile;
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{LinkId, ListenerId};
 
 pub(crate) use error::net_error;
@@ -49,7 +48,10 @@ pub(crate) struct Net {
 
 #[derive(Debug)]
 struct Listener {
-    socket: TcpListener,
+    /// Of a Unix socket; goes before it.
+    _file: Option<SocketFile>,
+    socket: Socket,
+    address: Endpoint,
     /// Newcomers may wait: true until the system has shown otherwise.
     ready: bool,
     armed: Option<LinkId>,
@@ -179,9 +181,9 @@ impl Net {
 
     /// Closes a listener without a word.
     pub(crate) fn forget_listener(&mut self, listener: ListenerId) {
-        if let Some(mut open) = self.listeners.remove(&listener) {
+        if let Some(open) = self.listeners.remove(&listener) {
             // Another process may hold the socket too, so closing it alone would not end its events.
-            let _ = self.registry.deregister(&mut open.socket);
+            let _ = self.registry.deregister(&mut SourceFd(&open.socket.as_raw_fd()));
         }
     }
 
@@ -194,18 +196,20 @@ impl Net {
         }
     }
 
-    fn listen(&mut self, listener: ListenerId, address: SocketAddr, out: &mut VecDeque<NetEvent>) {
-        let opened = listening_socket(address).and_then(|mut socket| {
-            let address = socket.local_addr()?;
-            self.registry.register(&mut socket, token(listener.0, true)?, Interest::READABLE)?;
-            Ok((socket, address))
+    fn listen(&mut self, listener: ListenerId, address: Endpoint, out: &mut VecDeque<NetEvent>) {
+        let opened = Listener::open(address).and_then(|open| {
+            let token = token(listener.0, true)?;
+            self.registry.register(&mut SourceFd(&open.socket.as_raw_fd()), token, Interest::READABLE)?;
+            Ok(open)
         });
         match opened {
-            Ok((socket, address)) => {
-                self.listeners.insert(listener, Listener { socket, ready: false, armed: None });
-                out.push_back(NetEvent::Listening { listener, address });
+            Ok(open) => {
+                out.push_back(NetEvent::Listening { listener, address: open.address.clone() });
+                self.listeners.insert(listener, open);
             }
-            Err(error) => out.push_back(NetEvent::ListenFailed { listener, error: net_error(&error) }),
+            Err(error) => {
+                out.push_back(NetEvent::ListenFailed { listener, error: error::listen_error(&error) });
+            }
         }
     }
 
@@ -216,17 +220,18 @@ impl Net {
             match open.socket.accept() {
                 Ok((socket, peer)) => {
                     // A newcomer that is gone already costs its turn, not the listener.
-                    let Ok(local) = socket.local_addr() else { continue };
+                    let Ok((peer, local)) = open.ends(&socket, &peer) else { continue };
                     let Ok(token) = token(link.0, false) else { continue };
-                    if let Err(error) =
-                        adopt(&self.registry, socket, peer, token, link, Phase::Open, &mut self.links)
-                    {
-                        open.armed = None;
-                        out.push_back(NetEvent::AcceptFailed { listener, link, error: net_error(&error) });
-                        return;
-                    }
                     open.armed = None;
-                    out.push_back(NetEvent::Accepted { listener, link, peer, local });
+                    let adopted = socket.set_nonblocking(true).and_then(|()| {
+                        adopt(&self.registry, &socket, &peer, token)?;
+                        self.links.insert(link, Link::new(link, socket, peer.clone(), Phase::Open));
+                        Ok(())
+                    });
+                    out.push_back(match adopted {
+                        Ok(()) => NetEvent::Accepted { listener, link, peer, local },
+                        Err(error) => NetEvent::AcceptFailed { listener, link, error: net_error(&error) },
+                    });
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => open.ready = false,
@@ -241,54 +246,88 @@ impl Net {
         }
     }
 
-    fn dial(&mut self, link: LinkId, address: SocketAddr) -> io::Result<()> {
+    fn dial(&mut self, link: LinkId, address: Endpoint) -> io::Result<()> {
         let token = token(link.0, false)?;
-        let socket = TcpStream::connect(address)?;
-        adopt(&self.registry, socket, address, token, link, Phase::Dialing, &mut self.links)
+        let to = match &address {
+            Endpoint::Ip(socket) => SockAddr::from(*socket),
+            Endpoint::Unix(path) => SockAddr::unix(path)?,
+        };
+        let socket = new_socket(&to)?;
+        match socket.connect(&to) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        adopt(&self.registry, &socket, &address, token)?;
+        self.links.insert(link, Link::new(link, socket, address, Phase::Dialing));
+        Ok(())
     }
 }
 
-fn adopt(
-    registry: &Registry,
-    mut socket: TcpStream,
-    peer: SocketAddr,
-    token: Token,
-    link: LinkId,
-    phase: Phase,
-    links: &mut HashMap<LinkId, Link>,
-) -> io::Result<()> {
-    // Messages leave when they are sent; batching is the outbox's, not the system's.
-    socket.set_nodelay(true)?;
-    if peer.ip().to_canonical().is_loopback() {
-        no_pacing(&socket);
+impl Listener {
+    fn open(address: Endpoint) -> io::Result<Self> {
+        let (socket, file, address) = match address {
+            Endpoint::Ip(at) => {
+                let socket = new_socket(&at.into())?;
+                if at.is_ipv6() {
+                    // An IPv6 wildcard beside an IPv4 one on the same port; systems that cannot do it keep their own way.
+                    let _ = socket.set_only_v6(true);
+                }
+                // A restarted daemon gets its port although old connections are still in TIME_WAIT. Not REUSEPORT: two
+                // daemons on one port would share newcomers without knowing it.
+                socket.set_reuse_address(true)?;
+                socket.bind(&at.into())?;
+                let at = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                (socket, None, Endpoint::Ip(at))
+            }
+            Endpoint::Unix(path) => {
+                let socket = new_socket(&SockAddr::unix(&path)?)?;
+                let (path, file) = unix::bind(&socket, &path)?;
+                (socket, Some(file), Endpoint::Unix(path))
+            }
+        };
+        socket.listen(BACKLOG)?;
+        Ok(Self { _file: file, socket, address, ready: false, armed: None })
     }
-    registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-    links.insert(link, Link::new(link, socket, phase));
-    Ok(())
+
+    /// The addresses of a newcomer, its own and the one that it reached us at.
+    fn ends(&self, newcomer: &Socket, peer: &SockAddr) -> io::Result<(Endpoint, Endpoint)> {
+        match &self.address {
+            Endpoint::Ip(_) => {
+                let ends = peer.as_socket().zip(newcomer.local_addr()?.as_socket());
+                let (peer, local) = ends.ok_or(io::ErrorKind::NotConnected)?;
+                Ok((peer.into(), local.into()))
+            }
+            Endpoint::Unix(path) => Ok((Endpoint::Unix(String::new()), Endpoint::Unix(path.clone()))),
+        }
+    }
+}
+
+fn new_socket(address: &SockAddr) -> io::Result<Socket> {
+    let protocol = if address.is_unix() { None } else { Some(Protocol::TCP) };
+    let socket = Socket::new(address.domain(), Type::STREAM, protocol)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A link's socket as we want it, and seen by the poll.
+fn adopt(registry: &Registry, socket: &Socket, peer: &Endpoint, token: Token) -> io::Result<()> {
+    if let Endpoint::Ip(peer) = peer {
+        // Messages leave when they are sent; batching is the outbox's, not the system's.
+        socket.set_tcp_nodelay(true)?;
+        if peer.ip().to_canonical().is_loopback() {
+            no_pacing(socket);
+        }
+    }
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE | Interest::WRITABLE)
 }
 
 /// Within one host nothing is congested: a congestion control that paces what it sends (BBR, a default of some systems)
 /// costs a third of a transfer's time there. Reno does not, and any process may choose it.
-fn no_pacing(socket: &TcpStream) {
+fn no_pacing(socket: &Socket) {
     #[cfg(target_os = "linux")]
-    let _ = SockRef::from(socket).set_tcp_congestion(b"reno");
+    let _ = socket.set_tcp_congestion(b"reno");
     #[cfg(not(target_os = "linux"))]
     let _ = socket;
-}
-
-fn listening_socket(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // An IPv6 wildcard beside an IPv4 one on the same port; systems that cannot do it keep their own way.
-        let _ = socket.set_only_v6(true);
-    }
-    // A restarted daemon gets its port although old connections are still in TIME_WAIT. Not REUSEPORT: two daemons on
-    // one port would share newcomers without knowing it.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
 }
 
 /// Errors that Linux passes on from the newcomer's own connection.

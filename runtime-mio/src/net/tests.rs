@@ -4,9 +4,8 @@ use super::*;
 use crate::alarm::{Alarm, Completion, WAKE};
 use bytes::Bytes;
 use mio::{Events, Poll};
-use socket2::SockRef;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xxnet_core::QueryId;
@@ -23,6 +22,10 @@ struct Loop {
 
 const LISTENER: ListenerId = ListenerId(1);
 const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+fn ip(address: impl Into<SocketAddr>) -> Endpoint {
+    Endpoint::Ip(address.into())
+}
 
 impl Loop {
     fn new() -> Self {
@@ -83,9 +86,9 @@ impl Loop {
     }
 
     fn listen(&mut self) -> SocketAddr {
-        self.act(NetAction::Listen { listener: LISTENER, address: LOOPBACK.into() });
+        self.act(NetAction::Listen { listener: LISTENER, address: ip(LOOPBACK) });
         match self.next() {
-            NetEvent::Listening { listener: LISTENER, address } => address,
+            NetEvent::Listening { listener: LISTENER, address: Endpoint::Ip(address) } => address,
             other => panic!("{other:?}"),
         }
     }
@@ -93,14 +96,14 @@ impl Loop {
     /// A link that a plain socket has dialled.
     fn accepted(&mut self, link: u64) -> StdStream {
         let address = match self.net.listeners.get(&LISTENER) {
-            Some(open) => open.socket.local_addr().unwrap(),
+            Some(open) => open.address.socket().unwrap(),
             None => self.listen(),
         };
         let peer = StdStream::connect(address).unwrap();
         let link = LinkId(link);
         self.act(NetAction::Accept { listener: LISTENER, link });
-        let local = peer.local_addr().unwrap();
-        assert_eq!(self.next(), NetEvent::Accepted { listener: LISTENER, link, peer: local, local: address });
+        let (peer_at, local) = (ip(peer.local_addr().unwrap()), ip(address));
+        assert_eq!(self.next(), NetEvent::Accepted { listener: LISTENER, link, peer: peer_at, local });
         peer
     }
 
@@ -208,7 +211,7 @@ fn n2_an_address_that_the_system_refuses() {
     let mut run = Loop::new();
     let taken = StdListener::bind(LOOPBACK).unwrap();
     let refused = |run: &mut Loop, address: SocketAddr| {
-        run.act(NetAction::Listen { listener: ListenerId(9), address });
+        run.act(NetAction::Listen { listener: ListenerId(9), address: ip(address) });
         match run.told() {
             Some(NetEvent::ListenFailed { listener: ListenerId(9), error }) => error,
             other => panic!("{other:?}"),
@@ -231,8 +234,8 @@ fn n2_after_close_an_address_works_again() {
     run.act(NetAction::Unlisten { listener: LISTENER });
     assert_eq!(run.next(), NetEvent::Unlistened { listener: LISTENER });
     assert!(StdStream::connect(address).is_err(), "closed");
-    run.act(NetAction::Listen { listener: ListenerId(2), address });
-    assert_eq!(run.next(), NetEvent::Listening { listener: ListenerId(2), address });
+    run.act(NetAction::Listen { listener: ListenerId(2), address: ip(address) });
+    assert_eq!(run.next(), NetEvent::Listening { listener: ListenerId(2), address: ip(address) });
     drop(peer);
 }
 
@@ -242,15 +245,122 @@ fn n2_ipv4_and_ipv6_wildcards_share_a_port() {
     if StdListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         return; // A host without IPv6 has nothing to show.
     }
-    run.act(NetAction::Listen { listener: ListenerId(1), address: (Ipv6Addr::UNSPECIFIED, 0).into() });
+    run.act(NetAction::Listen { listener: ListenerId(1), address: ip((Ipv6Addr::UNSPECIFIED, 0)) });
     let NetEvent::Listening { address, .. } = run.next() else { panic!("listening") };
-    let other = (Ipv4Addr::UNSPECIFIED, address.port()).into();
-    run.act(NetAction::Listen { listener: ListenerId(2), address: other });
+    let other = ip((Ipv4Addr::UNSPECIFIED, address.port()));
+    run.act(NetAction::Listen { listener: ListenerId(2), address: other.clone() });
     assert_eq!(run.next(), NetEvent::Listening { listener: ListenerId(2), address: other });
     let dialled = StdStream::connect((Ipv6Addr::LOCALHOST, address.port())).unwrap();
     run.act(NetAction::Accept { listener: ListenerId(1), link: LinkId(3) });
     let NetEvent::Accepted { peer, .. } = run.next() else { panic!("accepted") };
-    assert_eq!(peer, dialled.local_addr().unwrap());
+    assert_eq!(peer, ip(dialled.local_addr().unwrap()));
+}
+
+fn unix(path: &std::path::Path) -> Endpoint {
+    Endpoint::Unix(path.to_str().unwrap().into())
+}
+
+/// What a listen on a path is answered at once.
+fn listen_at(run: &mut Loop, listener: u64, path: &std::path::Path) -> Result<Endpoint, NetError> {
+    let listener = ListenerId(listener);
+    run.act(NetAction::Listen { listener, address: unix(path) });
+    match run.told() {
+        Some(NetEvent::Listening { listener: told, address }) if told == listener => Ok(address),
+        Some(NetEvent::ListenFailed { listener: told, error }) if told == listener => Err(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn n2_a_unix_socket_takes_links_and_goes_with_its_listener() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.sock");
+    let mut run = Loop::new();
+    assert_eq!(listen_at(&mut run, 1, &path), Ok(unix(&path)));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    run.act(NetAction::Accept { listener: LISTENER, link: LinkId(1) });
+    run.act(NetAction::Dial { link: LinkId(2), address: unix(&path) });
+    let nameless = Endpoint::Unix(String::new());
+    let mut both = [run.next(), run.next()];
+    both.sort_by_key(|event| matches!(event, NetEvent::Dialed { .. }));
+    let (peer, local) = (nameless.clone(), unix(&path));
+    assert_eq!(both[0], NetEvent::Accepted { listener: LISTENER, link: LinkId(1), peer, local });
+    assert_eq!(both[1], NetEvent::Dialed { link: LinkId(2), peer: unix(&path), local: nameless });
+
+    // Far more than fits at once, in one send.
+    let sent = noise(3 << 20);
+    run.send(2, sent.clone());
+    let mut got = Vec::new();
+    run.recv(1, 1 << 20);
+    while got.len() < sent.len() {
+        match run.next() {
+            NetEvent::Received { link: LinkId(1), data } => {
+                got.extend_from_slice(&data);
+                run.recv(1, 1 << 20);
+            }
+            NetEvent::Sent { link: LinkId(2) } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(got == sent, "other bytes");
+    // One side ends, the other goes on to send.
+    run.act(NetAction::Shutdown { link: LinkId(2) });
+    let mut seen = Vec::new();
+    while !seen.contains(&NetEvent::PeerClosed { link: LinkId(1) }) {
+        seen.push(run.next());
+    }
+    assert!(seen.contains(&NetEvent::ShutdownDone { link: LinkId(2) }));
+    run.recv(2, 10);
+    run.send(1, "bye");
+    assert_eq!(run.next(), NetEvent::Sent { link: LinkId(1) });
+    assert_eq!(run.next(), NetEvent::Received { link: LinkId(2), data: "bye".into() });
+
+    run.act(NetAction::Unlisten { listener: LISTENER });
+    assert_eq!(run.next(), NetEvent::Unlistened { listener: LISTENER });
+    assert!(path.symlink_metadata().is_err(), "the file goes with the listener");
+    run.act(NetAction::Dial { link: LinkId(3), address: unix(&path) });
+    assert_eq!(run.next(), NetEvent::DialFailed { link: LinkId(3), error: NetError::Refused });
+    // Also when the whole loop goes.
+    assert!(listen_at(&mut run, 2, &path).is_ok());
+    drop(run);
+    assert!(path.symlink_metadata().is_err());
+}
+
+#[test]
+fn n2_a_path_is_taken_over_only_from_the_dead() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let mut run = Loop::new();
+    // A socket that nobody listens at any more, as a killed process leaves it.
+    drop(std::os::unix::net::UnixListener::bind(path("dead")).unwrap());
+    assert!(listen_at(&mut run, 1, &path("dead")).is_ok());
+    std::os::unix::net::UnixStream::connect(path("dead")).unwrap();
+    // One that is listened at, by us or by another, and what is no socket.
+    let other = std::os::unix::net::UnixListener::bind(path("alive")).unwrap();
+    let datagrams = std::os::unix::net::UnixDatagram::bind(path("datagrams")).unwrap();
+    std::fs::write(path("file"), "precious").unwrap();
+    std::fs::create_dir(path("folder")).unwrap();
+    std::os::unix::fs::symlink(path("dead"), path("link")).unwrap();
+    for name in ["dead", "alive", "datagrams", "file", "folder", "link"] {
+        assert_eq!(listen_at(&mut run, 2, &path(name)), Err(NetError::AddressInUse), "{name}");
+        assert!(path(name).symlink_metadata().is_ok(), "{name} is gone");
+    }
+    assert_eq!(std::fs::read(path("file")).unwrap(), b"precious");
+    drop((other, datagrams));
+    // No such folder, and more than a path of a socket may have.
+    assert_eq!(listen_at(&mut run, 2, &path("none/x")), Err(NetError::AddressNotAvailable));
+    assert_eq!(listen_at(&mut run, 2, &path(&"x".repeat(110))), Err(NetError::AddressNotAvailable));
+    run.act(NetAction::Dial { link: LinkId(1), address: unix(&path("file")) });
+    assert_eq!(run.next(), NetEvent::DialFailed { link: LinkId(1), error: NetError::Refused });
+
+    // Another took the path meanwhile: its file stays.
+    std::fs::remove_file(path("dead")).unwrap();
+    let heir = std::os::unix::net::UnixListener::bind(path("dead")).unwrap();
+    run.act(NetAction::Unlisten { listener: ListenerId(1) });
+    assert_eq!(run.next(), NetEvent::Unlistened { listener: ListenerId(1) });
+    assert!(path("dead").symlink_metadata().is_ok(), "the file of another");
+    drop(heir);
 }
 
 #[test]
@@ -263,7 +373,7 @@ fn accepts_only_as_often_as_asked() {
     for (number, peer) in (1..).zip(&peers) {
         run.act(NetAction::Accept { listener: LISTENER, link: LinkId(number) });
         let NetEvent::Accepted { link, peer: seen, .. } = run.next() else { panic!("accepted") };
-        assert_eq!((link, seen), (LinkId(number), peer.local_addr().unwrap()));
+        assert_eq!((link, seen), (LinkId(number), ip(peer.local_addr().unwrap())));
         assert_eq!(run.told(), None);
     }
 }
@@ -273,10 +383,10 @@ fn k4_a_dial_connects_or_says_why_not() {
     let mut run = Loop::new();
     let listener = StdListener::bind(LOOPBACK).unwrap();
     let address = listener.local_addr().unwrap();
-    run.act(NetAction::Dial { link: LinkId(1), address });
+    run.act(NetAction::Dial { link: LinkId(1), address: ip(address) });
     let NetEvent::Dialed { link: LinkId(1), peer, local } = run.next() else { panic!("dialled") };
     let (mut accepted, from) = listener.accept().unwrap();
-    assert_eq!((peer, local), (address, from));
+    assert_eq!((peer, local), (ip(address), ip(from)));
     run.send(1, "hello");
     assert_eq!(run.next(), NetEvent::Sent { link: LinkId(1) });
     let mut hello = [0; 5];
@@ -284,7 +394,7 @@ fn k4_a_dial_connects_or_says_why_not() {
     assert_eq!(&hello, b"hello");
 
     drop(listener);
-    run.act(NetAction::Dial { link: LinkId(2), address });
+    run.act(NetAction::Dial { link: LinkId(2), address: ip(address) });
     assert_eq!(run.next(), NetEvent::DialFailed { link: LinkId(2), error: NetError::Refused });
     assert!(run.net.links.contains_key(&LinkId(1)) && !run.net.links.contains_key(&LinkId(2)));
 }
@@ -293,7 +403,7 @@ fn k4_a_dial_connects_or_says_why_not() {
 fn k6_a_dial_under_way_can_be_closed() {
     let mut run = Loop::new();
     let listener = StdListener::bind(LOOPBACK).unwrap();
-    run.act(NetAction::Dial { link: LinkId(1), address: listener.local_addr().unwrap() });
+    run.act(NetAction::Dial { link: LinkId(1), address: ip(listener.local_addr().unwrap()) });
     run.act(NetAction::Close { link: LinkId(1) });
     assert_eq!(run.next(), NetEvent::Closed { link: LinkId(1) });
     while run.turn(Duration::from_millis(50)) {}
@@ -351,7 +461,7 @@ fn k11_each_side_of_a_stream_ends_by_itself() {
 }
 
 fn reset(peer: StdStream) {
-    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 #[test]
@@ -415,7 +525,7 @@ fn k12_accepting_resumes_when_descriptors_are_there_again() {
     }
     let mut run = Loop::new();
     let mut lives = run.accepted(1);
-    let address = run.net.listeners[&LISTENER].socket.local_addr().unwrap();
+    let address = run.net.listeners[&LISTENER].address.socket().unwrap();
     let newcomer = StdStream::connect(address).unwrap();
     while run.turn(Duration::from_millis(20)) {}
     let mut hoard = Vec::new();
@@ -428,7 +538,7 @@ fn k12_accepting_resumes_when_descriptors_are_there_again() {
             NetEvent::AcceptFailed { listener: LISTENER, link: LinkId(link), error: NetError::Exhausted };
         assert_eq!(run.next(), failed);
     }
-    run.act(NetAction::Dial { link: LinkId(4), address });
+    run.act(NetAction::Dial { link: LinkId(4), address: ip(address) });
     assert_eq!(run.next(), NetEvent::DialFailed { link: LinkId(4), error: NetError::Exhausted });
     run.recv(1, 10);
     lives.write_all(b"alive").unwrap();
@@ -436,7 +546,7 @@ fn k12_accepting_resumes_when_descriptors_are_there_again() {
     hoard.truncate(1);
     run.act(NetAction::Accept { listener: LISTENER, link: LinkId(5) });
     let NetEvent::Accepted { link: LinkId(5), peer, .. } = run.next() else { panic!("accepted") };
-    assert_eq!(peer, newcomer.local_addr().unwrap());
+    assert_eq!(peer, ip(newcomer.local_addr().unwrap()));
 }
 
 #[test]
@@ -471,12 +581,12 @@ fn every_socket_is_close_on_exec_and_sends_at_once() {
     let mut run = Loop::new();
     let _peer = run.accepted(1);
     let listener = StdListener::bind(LOOPBACK).unwrap();
-    run.act(NetAction::Dial { link: LinkId(2), address: listener.local_addr().unwrap() });
+    run.act(NetAction::Dial { link: LinkId(2), address: ip(listener.local_addr().unwrap()) });
     assert!(matches!(run.next(), NetEvent::Dialed { .. }));
     for link in run.net.links.values() {
-        assert!(link.socket.nodelay().unwrap());
+        assert!(link.socket.tcp_nodelay().unwrap());
         #[cfg(target_os = "linux")]
-        assert!(SockRef::from(&link.socket).tcp_congestion().unwrap().starts_with(b"reno"));
+        assert!(link.socket.tcp_congestion().unwrap().starts_with(b"reno"));
     }
     use std::os::fd::AsRawFd;
     let mut descriptors: Vec<_> = run.net.links.values().map(|link| link.socket.as_raw_fd()).collect();

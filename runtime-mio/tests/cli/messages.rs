@@ -8,7 +8,11 @@ use std::process::Stdio;
 
 /// `xxnet listen` that says where.
 fn listener(home: &Home, more: &[&str]) -> (Running, String) {
-    let mut running = Running::start(home.xxnet(["listen", "127.0.0.1:0"].iter().chain(more)));
+    listener_at(home, "127.0.0.1:0", more)
+}
+
+fn listener_at(home: &Home, at: &str, more: &[&str]) -> (Running, String) {
+    let mut running = Running::start(home.xxnet(["listen", at].iter().chain(more)));
     running.until_err("listening address=");
     let err = running.err();
     let address = err.split("listening address=").nth(1).and_then(|rest| rest.lines().next()).unwrap();
@@ -215,6 +219,39 @@ fn n12_another_key_is_one_sentence_and_the_listener_goes_on() {
 }
 
 #[test]
+fn n2_a_unix_socket_between_two_processes() {
+    let home = Home::new();
+    let path = home.here("x.sock");
+    let (mut listen, to) = listener_at(&home, "unix:./x.sock", &["--reply"]);
+    assert_eq!(to, format!("unix:{}", path.display()));
+    finish(home.xxnet(["send", "unix:./x.sock", r#"{"n":1}"#])).expect(0);
+    finish(home.xxnet(["ping", "-c", "2", &to])).expect(0);
+    listen.until_lines(1);
+    let row = &rows(&listen.out())[0];
+    assert_eq!(row["data"], json!({ "n": 1 }));
+    assert!(row["from"].as_str().unwrap().starts_with("unix:#"), "{row}");
+    finish(home.xxnet(["listen", &to])).expect(1).says("choose a path where no file is");
+
+    // Killed, it leaves its file behind, which is in nobody's way; told to end, it does not.
+    listen.signal(libc::SIGKILL);
+    listen.finish();
+    assert!(path.symlink_metadata().is_ok());
+    finish(home.xxnet(["ping", &to])).expect(1).says("nothing listens at unix:");
+    let (mut listen, _) = listener_at(&home, &to, &[]);
+    finish(home.xxnet(["send", &to, r#"{"n":2}"#])).expect(0);
+    listen.until_lines(1);
+    listen.signal(libc::SIGTERM);
+    listen.finish().expect(0);
+    assert!(path.symlink_metadata().is_err());
+
+    finish(home.xxnet(["listen", "unix:./none/x.sock"])).expect(1).says("a folder that is there");
+    // A cluster is of many hosts.
+    for words in [&["reg", "--listen", &to][..], &["exe", "--listen", &to], &["nodes", "--reg", &to]] {
+        finish(home.xxnet(words)).expect(2).says("cannot be reached from other hosts");
+    }
+}
+
+#[test]
 fn n2_where_it_cannot_listen_is_one_sentence() {
     let home = Home::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -222,7 +259,7 @@ fn n2_where_it_cannot_listen_is_one_sentence() {
     finish(home.xxnet(["listen", &address])).expect(1).says("choose another port");
     finish(home.xxnet(["listen", "192.0.2.1:7800"])).expect(1).says("cannot listen on 192.0.2.1:7800");
     for wrong in ["127.0.0.1", "nonsense", "127.0.0.1:99999"] {
-        finish(home.xxnet(["listen", wrong])).expect(2).says("is no address");
+        finish(home.xxnet(["listen", wrong])).expect(2).says("is no address").says("or unix:/PATH");
         finish(home.xxnet(["send", wrong, "{}"])).expect(2).says("is no address");
     }
     finish(home.xxnet(["send", "127.0.0.1:0", "{}"])).expect(2).says("cannot be dialled");

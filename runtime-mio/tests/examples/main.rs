@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn k9_the_seeds_client_and_server() {
     let (told, listening) = channel();
     let serving = std::thread::spawn(move || {
-        seed_client_server::server(([127, 0, 0, 1], 0).into(), |at| told.send(at).unwrap())
+        seed_client_server::server("127.0.0.1:0".parse().unwrap(), |at| told.send(at).unwrap())
             .map_err(|error| error.to_string())
     });
     let question = Dict::from([("n", 7.into())]);
@@ -34,7 +34,7 @@ fn k9_the_seeds_client_and_server() {
 #[test]
 fn k9_a_client_without_a_server_says_why() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = seed_client_server::client(free, &Dict::new()).unwrap_err();
+    let error = seed_client_server::client(free.into(), &Dict::new()).unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
 }
 

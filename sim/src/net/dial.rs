@@ -123,7 +123,7 @@ impl Net {
                 }
                 dialler.state = EndState::Open;
                 dialler.told_at = ctx.now + lag;
-                let (peer, local) = (acceptor.address, dialler.address);
+                let (peer, local) = (acceptor.address.into(), dialler.address.into());
                 ctx.after(lag, deliver(proc, NetEvent::Dialed { link, peer, local }));
             }
             Holder::Stranger if matches!(answer, Answer::Taken) => {
@@ -202,7 +202,7 @@ impl Net {
         entry.backlog.pop_front();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let [dialler, acceptor] = &mut stream.ends;
-        let (peer, local) = (dialler.address, acceptor.address);
+        let (peer, local) = (dialler.address.into(), acceptor.address.into());
         if acceptor.state == EndState::Gone {
             // It was reset while it waited: accepted all the same, and found broken.
             self.links.insert((proc, link), (id, 1));

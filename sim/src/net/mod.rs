@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use bytes::Bytes;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{Event, LinkId, ListenerId};
 
 /// A TCP connection of the world, from the connect request on.
@@ -164,7 +164,21 @@ impl Net {
                 }
                 ctx.after(delay, deliver(proc, NetEvent::Resolved { query, result }));
             }
-            NetAction::Listen { listener, address } => self.listen(ctx, proc, host, listener, address),
+            NetAction::Listen { listener, address: Endpoint::Ip(address) } => {
+                self.listen(ctx, proc, host, listener, address);
+            }
+            // There are no Unix sockets in this world.
+            NetAction::Listen { listener, address: Endpoint::Unix(_) } => {
+                let lag = ctx.lag();
+                let error = NetError::AddressNotAvailable;
+                ctx.after(lag, deliver(proc, NetEvent::ListenFailed { listener, error }));
+            }
+            NetAction::Dial { link, address: Endpoint::Unix(_) } => {
+                self.links.insert((proc, link), (StreamId(0), 0));
+                let lag = ctx.lag();
+                let error = NetError::AddressNotAvailable;
+                ctx.after(lag, deliver(proc, NetEvent::DialFailed { link, error }));
+            }
             NetAction::Accept { listener, link } => {
                 let found = self.listeners.iter_mut().find(|l| l.owner == proc && l.id == listener);
                 if let Some(entry) = found {
@@ -178,7 +192,9 @@ impl Net {
                 let lag = ctx.lag();
                 ctx.after(lag, deliver(proc, NetEvent::Unlistened { listener }));
             }
-            NetAction::Dial { link, address } => self.dial(ctx, proc, host, link, address),
+            NetAction::Dial { link, address: Endpoint::Ip(address) } => {
+                self.dial(ctx, proc, host, link, address);
+            }
             NetAction::Send { link, buffers } => self.send(ctx, proc, link, buffers),
             NetAction::Recv { link, max } => self.recv(ctx, proc, link, max),
             NetAction::Shutdown { link } => self.shutdown(ctx, proc, link),
@@ -307,7 +323,7 @@ impl Net {
                 armed: None,
                 capacity: BACKLOG,
             });
-            NetEvent::Listening { listener, address }
+            NetEvent::Listening { listener, address: address.into() }
         };
         let lag = ctx.lag();
         ctx.after(lag, deliver(proc, event));

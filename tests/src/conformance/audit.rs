@@ -1,10 +1,9 @@
 //! What is outstanding at a machine's door, and whatever the runtime does there that it must not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 use xxnet_core::disk::DiskAction;
-use xxnet_core::net::{NetAction, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetEvent};
 use xxnet_core::process::{ProcessAction, ProcessEvent};
 use xxnet_core::{Event, Instant, LinkId, ListenerId, OpId, QueryId, RunId};
 
@@ -27,7 +26,7 @@ pub(super) struct Audit {
 #[derive(Debug, Default)]
 struct Link {
     /// Where to, while the dial is under way.
-    dialling: Option<SocketAddr>,
+    dialling: Option<Endpoint>,
     recv: Option<usize>,
     send: bool,
     shutdown: bool,
@@ -37,7 +36,7 @@ struct Link {
 
 #[derive(Debug)]
 struct Listener {
-    asked: SocketAddr,
+    asked: Endpoint,
     open: bool,
     closing: bool,
     armed: Option<LinkId>,
@@ -80,7 +79,7 @@ impl Audit {
         match action {
             NetAction::Resolve { query, port, .. } => _ = self.queries.insert(*query, *port),
             NetAction::Listen { listener, address } => {
-                let new = Listener { asked: *address, open: false, closing: false, armed: None };
+                let new = Listener { asked: address.clone(), open: false, closing: false, armed: None };
                 self.listeners.insert(*listener, new);
             }
             NetAction::Accept { listener, link } => {
@@ -94,7 +93,7 @@ impl Audit {
                 }
             }
             NetAction::Dial { link, address } => {
-                self.links.insert(*link, Link { dialling: Some(*address), ..Link::default() });
+                self.links.insert(*link, Link { dialling: Some(address.clone()), ..Link::default() });
             }
             NetAction::Send { link, .. } => self.at(*link, |link| link.send = true),
             NetAction::Recv { link, max } => self.at(*link, |link| link.recv = Some(*max)),
@@ -157,9 +156,9 @@ impl Audit {
             NetEvent::Listening { listener, address } => match self.listeners.get_mut(listener) {
                 Some(known) if !known.open => {
                     known.open = true;
-                    let asked = known.asked;
+                    let asked = &known.asked;
                     let same_port = asked.port() == 0 || asked.port() == address.port();
-                    let wrong = address.port() == 0 || !same_port || asked.ip() != address.ip();
+                    let wrong = address.port() == 0 || !same_port || asked.host() != address.host();
                     wrong.then_some("another address than asked for, or no port")
                 }
                 Some(_) | None => Some("nobody waits for it"),

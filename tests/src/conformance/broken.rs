@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{Event, Instant};
 
 macro_rules! faults {
@@ -154,9 +154,9 @@ impl Breakage {
                 vec![NetEvent::Broken { link, error: NetError::Reset }]
             }
             (Fault::ResetAsEnd, NetEvent::Broken { link, .. }) => vec![NetEvent::PeerClosed { link }],
-            (Fault::TellsPortZero, NetEvent::Listening { listener, mut address }) => {
-                address.set_port(0);
-                vec![NetEvent::Listening { listener, address }]
+            (Fault::TellsPortZero, NetEvent::Listening { listener, address: Endpoint::Ip(mut socket) }) => {
+                socket.set_port(0);
+                vec![NetEvent::Listening { listener, address: socket.into() }]
             }
             (Fault::UntypedDialErrors, NetEvent::DialFailed { link, .. }) => {
                 vec![NetEvent::DialFailed { link, error: NetError::Other(1) }]

@@ -1,6 +1,7 @@
 //! A machine that passes links on to another address and breaks them: the suite's own proxy, on the runtime under test itself.
 
 use super::Notice;
+use super::stage::over_ip;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use xxnet_core::net::{NetAction, NetEvent};
@@ -64,7 +65,7 @@ impl Relay {
             RelayCommand::Open { listen, to, cuts } => {
                 self.to = Some(to);
                 self.cuts = cuts.into();
-                out.push(Action::Net(NetAction::Listen { listener: LISTENER, address: listen }));
+                out.push(Action::Net(NetAction::Listen { listener: LISTENER, address: listen.into() }));
             }
             RelayCommand::Mute => self.mute = true,
         }
@@ -73,7 +74,7 @@ impl Relay {
     pub(super) fn net(&mut self, event: NetEvent, out: &mut Out) {
         match event {
             NetEvent::Listening { address, .. } => {
-                out.push(Action::Notify(Notice::Relay(RelayNotice::Open(address))));
+                out.push(Action::Notify(Notice::Relay(RelayNotice::Open(over_ip(&address)))));
                 self.accept(out);
             }
             NetEvent::Accepted { link: near, .. } => {
@@ -84,7 +85,7 @@ impl Relay {
                 for (link, other) in [(near, far), (far, near)] {
                     self.links.insert(link, Half { other, ended: false, left });
                 }
-                out.push(Action::Net(NetAction::Dial { link: far, address }));
+                out.push(Action::Net(NetAction::Dial { link: far, address: address.into() }));
             }
             NetEvent::Dialed { link: far, .. } => {
                 let near = self.links.get(&far).map(|half| half.other);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{ClusterKey, Config, InstanceId, LinkId, ListenerId};
 
 /// For deadlines and drains that are never reached.
@@ -189,10 +189,10 @@ impl<'a> Stage<'a> {
 
     pub(super) fn listen(&mut self, node: Node, address: SocketAddr) -> Result<Place, NetError> {
         let listener = ListenerId(self.id());
-        self.ask(node, [NetAction::Listen { listener, address }]);
+        self.ask(node, [NetAction::Listen { listener, address: address.into() }]);
         let is_answer = |event: &NetEvent| matches!(event, NetEvent::Listening { listener: told, .. } | NetEvent::ListenFailed { listener: told, .. } if *told == listener);
         match self.net(node, "the end of a listen", is_answer) {
-            NetEvent::Listening { address, .. } => Ok(Place { listener, address }),
+            NetEvent::Listening { address, .. } => Ok(Place { listener, address: over_ip(&address) }),
             NetEvent::ListenFailed { error, .. } => Err(error),
             other => unreachable!("{other:?}"),
         }
@@ -205,10 +205,10 @@ impl<'a> Stage<'a> {
 
     pub(super) fn dial(&mut self, node: Node, address: SocketAddr) -> Result<(LinkId, SocketAddr), NetError> {
         let link = LinkId(self.id());
-        self.ask(node, [NetAction::Dial { link, address }]);
+        self.ask(node, [NetAction::Dial { link, address: address.into() }]);
         let is_end = |event: &NetEvent| matches!(event, NetEvent::Dialed { link: told, .. } | NetEvent::DialFailed { link: told, .. } if *told == link);
         match self.net(node, "the end of a dial", is_end) {
-            NetEvent::Dialed { local, .. } => Ok((link, local)),
+            NetEvent::Dialed { local, .. } => Ok((link, over_ip(&local))),
             NetEvent::DialFailed { error, .. } => Err(error),
             other => unreachable!("{other:?}"),
         }
@@ -222,8 +222,8 @@ impl<'a> Stage<'a> {
         match self.net(to, "a newcomer", |event| matches!(event, NetEvent::Accepted { .. })) {
             NetEvent::Accepted { link: told, peer, local: here, listener } => {
                 assert_eq!((told, listener), (link, place.listener));
-                assert_eq!(peer, local, "each end knows the other's address");
-                assert_eq!(here, place.address);
+                assert_eq!(peer, local.into(), "each end knows the other's address");
+                assert_eq!(here, place.address.into());
             }
             other => unreachable!("{other:?}"),
         }
@@ -328,4 +328,9 @@ pub(super) fn noise(len: usize, seed: u64) -> Bytes {
     }
     bytes.truncate(len);
     bytes.into()
+}
+
+/// Everything here goes over IP.
+pub(super) fn over_ip(endpoint: &Endpoint) -> SocketAddr {
+    endpoint.socket().expect("an IP address")
 }

@@ -4,6 +4,7 @@ use super::*;
 use bytes::{Bytes, BytesMut};
 use std::path::Path;
 use xxnet_core::disk::{BLOCK, Hash, Target};
+use xxnet_core::net::Endpoint;
 
 const TREE: TreeId = TreeId(1);
 const LINK: LinkId = LinkId(1);
@@ -124,15 +125,15 @@ impl Machine for End {
             Event::Command(Go::Read(path, address)) => {
                 self.reads = true;
                 self.path = path;
-                actions.net(NetAction::Dial { link: LINK, address });
+                actions.net(NetAction::Dial { link: LINK, address: address.into() });
             }
             Event::Command(Go::Write(path)) => {
                 self.path = path;
-                let address = (Ipv4Addr::LOCALHOST, 0).into();
+                let address = Endpoint::Ip((Ipv4Addr::LOCALHOST, 0).into());
                 actions.net(NetAction::Listen { listener: LISTENER, address });
             }
             Event::Net(NetEvent::Listening { address, .. }) => {
-                actions.notify(Say::Listening(address));
+                actions.notify(Say::Listening(address.socket().unwrap()));
                 actions.net(NetAction::Accept { listener: LISTENER, link: LINK });
             }
             Event::Net(NetEvent::Dialed { .. }) => {

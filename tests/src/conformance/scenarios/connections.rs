@@ -1,6 +1,6 @@
 //! The same duties as the machines feel them: connections by id.
 
-use crate::conformance::stage::{MOMENT, noise};
+use crate::conformance::stage::{MOMENT, noise, over_ip};
 use crate::conformance::{Command, Kind, Node, Notice, RelayCommand, Stage};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ fn listen(stage: &mut Stage<'_>, node: Node) -> (ConnectionId, SocketAddr) {
     let address = stage.any().into();
     command(stage, node, ConnectionCommand::Listen { token: Token(0), id, address });
     match event(stage, node, "a listener", |event| matches!(event, ConnectionEvent::Listening { .. })) {
-        ConnectionEvent::Listening { address, .. } => (id, address),
+        ConnectionEvent::Listening { address, .. } => (id, over_ip(&address)),
         other => unreachable!("{other:?}"),
     }
 }

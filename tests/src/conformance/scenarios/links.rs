@@ -178,7 +178,7 @@ pub(crate) fn a_close_that_crosses_with_the_end_is_completed_once(stage: &mut St
         stage.net(to, "the end of a link", |event| *event == NetEvent::Closed { link: far });
         // The same with a dial that fails.
         let link = LinkId(stage.id());
-        stage.ask(from, [NetAction::Dial { link, address: refusing }]);
+        stage.ask(from, [NetAction::Dial { link, address: refusing.into() }]);
         stage.ask(from, [NetAction::Close { link }]);
         stage.net(from, "the end of a dial", |event| {
             matches!(event, NetEvent::Closed { link: told } | NetEvent::DialFailed { link: told, .. } if *told == link)

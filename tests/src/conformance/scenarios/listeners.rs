@@ -110,7 +110,7 @@ pub(crate) fn k6_a_dial_under_way_can_be_closed(stage: &mut Stage<'_>) {
     let free = freed(stage, node);
     for address in [place.address, free] {
         let link = LinkId(stage.id());
-        stage.ask(other, [NetAction::Dial { link, address }, NetAction::Close { link }]);
+        stage.ask(other, [NetAction::Dial { link, address: address.into() }, NetAction::Close { link }]);
         stage.hears(other, NetEvent::Closed { link });
     }
     stage.quiet(other, MOMENT, |notice| matches!(notice, Notice::Net(_)));
@@ -164,7 +164,7 @@ pub(crate) fn one_newcomer_for_each_accept(stage: &mut Stage<'_>) {
         stage.ask(node, [NetAction::Accept { listener: place.listener, link }]);
         match stage.any_net(node) {
             NetEvent::Accepted { listener, link: told, peer, local } => {
-                assert_eq!((listener, told, local), (place.listener, link, place.address));
+                assert_eq!((listener, told, local), (place.listener, link, place.address.into()));
                 accepted.push((link, peer));
             }
             other => panic!("{other:?}"),
@@ -175,7 +175,7 @@ pub(crate) fn one_newcomer_for_each_accept(stage: &mut Stage<'_>) {
     for (number, (link, local)) in dialled.into_iter().enumerate() {
         let text = format!("from number {number}");
         stage.sent(other, link, text.clone());
-        let far = accepted.iter().find(|(_, peer)| *peer == local).expect("it was accepted").0;
+        let far = accepted.iter().find(|(_, peer)| *peer == local.into()).expect("it was accepted").0;
         assert_eq!(stage.read(node, far, text.len(), 100), text);
     }
     stage.unlisten(node, ListenerId(place.listener.0));

@@ -1,6 +1,6 @@
 //! Sessions over links that break: what a user of messages is promised.
 
-use crate::conformance::stage::LONG;
+use crate::conformance::stage::{LONG, over_ip};
 use crate::conformance::{Command, Kind, Node, Notice, RelayNotice, Stage};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,10 +36,10 @@ fn notice(
 
 fn listen(stage: &mut Stage<'_>, node: Node) -> SocketAddr {
     let address = stage.any();
-    command(stage, node, MessengerCommand::Listen { token: Token(1), address });
+    command(stage, node, MessengerCommand::Listen { token: Token(1), address: address.into() });
     let told = notice(stage, node, "a listener", |told| matches!(told, MessengerNotice::Listening { .. }));
     match told {
-        MessengerNotice::Listening { address, .. } => address,
+        MessengerNotice::Listening { address, .. } => over_ip(&address),
         other => unreachable!("{other:?}"),
     }
 }

@@ -57,7 +57,7 @@ fn serve(told: &Sender<SocketAddr>, stop: &Receiver<()>) -> Outcome {
                     said.push(ConnectionCommand::Listen { token: TOKEN, id, address });
                 }
                 ConnectionNotice::Event(ConnectionEvent::Listening { address, .. }) => {
-                    let _ = told.send(address);
+                    let _ = address.socket().map(|at| told.send(at));
                 }
                 ConnectionNotice::Event(ConnectionEvent::Received { id, pack }) => {
                     taken_and_sent(id, pack, said);
