@@ -156,10 +156,15 @@ impl Audit {
             NetEvent::Listening { listener, address } => match self.listeners.get_mut(listener) {
                 Some(known) if !known.open => {
                     known.open = true;
-                    let asked = &known.asked;
-                    let same_port = asked.port() == 0 || asked.port() == address.port();
-                    let wrong = address.port() == 0 || !same_port || asked.host() != address.host();
-                    wrong.then_some("another address than asked for, or no port")
+                    let as_asked = match (&known.asked, address) {
+                        (Endpoint::Ip(asked), Endpoint::Ip(told)) => {
+                            let same_port = asked.port() == 0 || asked.port() == told.port();
+                            told.port() != 0 && same_port && asked.ip() == told.ip()
+                        }
+                        (Endpoint::Unix(asked), Endpoint::Unix(told)) => asked == told,
+                        (Endpoint::Ip(_), Endpoint::Unix(_)) | (Endpoint::Unix(_), Endpoint::Ip(_)) => false,
+                    };
+                    (!as_asked).then_some("another address than asked for, or no port")
                 }
                 Some(_) | None => Some("nobody waits for it"),
             },

@@ -259,6 +259,10 @@ impl<R: Runtime> Runtime for Broken<R> {
         self.runtime.name()
     }
 
+    fn socket_file(&self) -> Option<String> {
+        self.runtime.socket_file()
+    }
+
     fn has_ipv6(&self) -> bool {
         self.runtime.has_ipv6()
     }

@@ -105,7 +105,12 @@ pub trait Runtime {
         "localhost".into()
     }
 
-    /// Whether a node can listen on this address family's loopback, and on its wildcard.
+    /// A path that is free for a Unix socket, the same each time; `None` if nodes have no such sockets.
+    fn socket_file(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether nodes can listen on IPv6: its loopback and its wildcard.
     fn has_ipv6(&self) -> bool {
         std::net::TcpListener::bind("[::1]:0").is_ok()
     }
@@ -124,6 +129,7 @@ macro_rules! for_each_scenario {
             n2_addresses_that_the_system_refuses_and_why
             n2_after_unlisten_the_address_is_free_although_old_links_live
             n2_an_ipv6_wildcard_leaves_ipv4_alone
+            n2_unix_sockets_work_or_are_said_not_to_be_there
             k4_a_dial_connects_or_says_why_not
             k6_a_dial_under_way_can_be_closed
             names_are_found_or_do_not_exist

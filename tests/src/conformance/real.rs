@@ -2,6 +2,8 @@
 
 use super::{Command, Node, Notice, Runtime, Subject};
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ pub trait Running {
 pub struct Real<F> {
     start: F,
     nodes: Vec<Started>,
+    socket_file: Option<PathBuf>,
 }
 
 struct Started {
@@ -32,7 +35,17 @@ impl<F> fmt::Debug for Real<F> {
 impl<F: FnMut(Subject, Sender<Notice>) -> Box<dyn Running>> Real<F> {
     /// No node yet.
     pub fn new(start: F) -> Self {
-        Self { start, nodes: Vec::new() }
+        Self { start, nodes: Vec::new(), socket_file: None }
+    }
+
+    /// Its nodes have Unix sockets, too.
+    #[must_use]
+    pub fn with_unix_sockets(mut self) -> Self {
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("xxnet-conformance-{}-{}.sock", std::process::id(), FILES.fetch_add(1, Ordering::SeqCst));
+        self.socket_file = Some(std::env::temp_dir().join(name));
+        self
     }
 }
 
@@ -55,5 +68,19 @@ impl<F: FnMut(Subject, Sender<Notice>) -> Box<dyn Running>> Runtime for Real<F> 
 
     fn stop(&mut self, node: Node) {
         self.nodes[node].running = None;
+    }
+
+    fn socket_file(&self) -> Option<String> {
+        self.socket_file.clone()?.into_os_string().into_string().ok()
+    }
+}
+
+impl<F> Drop for Real<F> {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        // Whoever listened has removed it, unless it is broken.
+        if let Some(file) = &self.socket_file {
+            _ = std::fs::remove_file(file);
+        }
     }
 }

@@ -79,6 +79,10 @@ impl<'a> Stage<'a> {
         self.runtime.has_ipv6()
     }
 
+    pub(super) fn socket_file(&self) -> Option<String> {
+        self.runtime.socket_file()
+    }
+
     /// Any free port.
     pub(super) fn any(&self) -> SocketAddr {
         SocketAddr::new(self.ip(), 0)
@@ -109,15 +113,26 @@ impl<'a> Stage<'a> {
         let end = self.runtime.now() + self.runtime.patience();
         loop {
             let Some(notice) = self.next(node, end.saturating_sub(self.runtime.now())) else {
-                let mut told = format!("{:?}", self.nodes[node].waiting);
-                told.truncate(2000);
-                panic!("node {node}: {what} did not come, only {told}")
+                panic!("node {node}: {what} did not come, only\n{}", self.told())
             };
             if wanted(&notice) {
                 return notice;
             }
             self.nodes[node].waiting.push_back(notice);
         }
+    }
+
+    /// What all nodes have told and nobody has asked for, for whoever reads of a failure.
+    fn told(&mut self) -> String {
+        let mut text = String::new();
+        for node in 0..self.nodes.len() {
+            while let Some(notice) = self.runtime.next(node, Duration::ZERO) {
+                self.nodes[node].waiting.push_back(notice);
+            }
+            let line = format!("node {node}: {:?}", self.nodes[node].waiting);
+            text.extend(line.chars().take(1000).chain(['\n']));
+        }
+        text
     }
 
     /// Nothing of the unwanted comes for so long.
@@ -188,11 +203,20 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn listen(&mut self, node: Node, address: SocketAddr) -> Result<Place, NetError> {
+        let (listener, address) = self.listen_at(node, address.into())?;
+        Ok(Place { listener, address: over_ip(&address) })
+    }
+
+    pub(super) fn listen_at(
+        &mut self,
+        node: Node,
+        address: Endpoint,
+    ) -> Result<(ListenerId, Endpoint), NetError> {
         let listener = ListenerId(self.id());
-        self.ask(node, [NetAction::Listen { listener, address: address.into() }]);
+        self.ask(node, [NetAction::Listen { listener, address }]);
         let is_answer = |event: &NetEvent| matches!(event, NetEvent::Listening { listener: told, .. } | NetEvent::ListenFailed { listener: told, .. } if *told == listener);
         match self.net(node, "the end of a listen", is_answer) {
-            NetEvent::Listening { address, .. } => Ok(Place { listener, address: over_ip(&address) }),
+            NetEvent::Listening { address, .. } => Ok((listener, address)),
             NetEvent::ListenFailed { error, .. } => Err(error),
             other => unreachable!("{other:?}"),
         }
@@ -204,11 +228,17 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn dial(&mut self, node: Node, address: SocketAddr) -> Result<(LinkId, SocketAddr), NetError> {
+        let (link, local) = self.dial_to(node, address.into())?;
+        Ok((link, over_ip(&local)))
+    }
+
+    /// The new link, and the address of our end of it.
+    pub(super) fn dial_to(&mut self, node: Node, address: Endpoint) -> Result<(LinkId, Endpoint), NetError> {
         let link = LinkId(self.id());
-        self.ask(node, [NetAction::Dial { link, address: address.into() }]);
+        self.ask(node, [NetAction::Dial { link, address }]);
         let is_end = |event: &NetEvent| matches!(event, NetEvent::Dialed { link: told, .. } | NetEvent::DialFailed { link: told, .. } if *told == link);
         match self.net(node, "the end of a dial", is_end) {
-            NetEvent::Dialed { local, .. } => Ok((link, over_ip(&local))),
+            NetEvent::Dialed { local, .. } => Ok((link, local)),
             NetEvent::DialFailed { error, .. } => Err(error),
             other => unreachable!("{other:?}"),
         }
@@ -330,7 +360,7 @@ pub(super) fn noise(len: usize, seed: u64) -> Bytes {
     bytes.into()
 }
 
-/// Everything here goes over IP.
+/// Of what goes over IP.
 pub(super) fn over_ip(endpoint: &Endpoint) -> SocketAddr {
     endpoint.socket().expect("an IP address")
 }

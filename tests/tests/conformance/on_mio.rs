@@ -39,4 +39,4 @@ impl Drop for Node {
     }
 }
 
-xxnet_tests::for_each_scenario! { xxnet_tests::conformance_tests! [Real::new(start)] }
+xxnet_tests::for_each_scenario! { xxnet_tests::conformance_tests! [Real::new(start).with_unix_sockets()] }

@@ -1,9 +1,9 @@
 //! Listening, accepting, dialling and names.
 
-use crate::conformance::stage::{MOMENT, Place};
+use crate::conformance::stage::{MOMENT, Place, noise};
 use crate::conformance::{Notice, Stage};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use xxnet_core::net::{NetAction, NetError, NetEvent};
+use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{LinkId, ListenerId, QueryId};
 
 pub(crate) fn n2_port_0_takes_a_free_one_and_tells_it(stage: &mut Stage<'_>) {
@@ -86,6 +86,45 @@ pub(crate) fn n2_an_ipv6_wildcard_leaves_ipv4_alone(stage: &mut Stage<'_>) {
     stage.ask(node, [NetAction::Accept { listener: wide.listener, link }]);
     stage.dial(other, (Ipv6Addr::LOCALHOST, wide.address.port()).into()).expect("it listens");
     stage.net(node, "a newcomer", |event| matches!(event, NetEvent::Accepted { .. }));
+}
+
+pub(crate) fn n2_unix_sockets_work_or_are_said_not_to_be_there(stage: &mut Stage<'_>) {
+    let (node, other) = (stage.raw(), stage.raw());
+    let Some(file) = stage.socket_file() else {
+        let nowhere = Endpoint::Unix("/nowhere/x.sock".into());
+        let listened = stage.listen_at(node, nowhere.clone());
+        assert_eq!(listened.err(), Some(NetError::AddressNotAvailable));
+        assert_eq!(stage.dial_to(node, nowhere).err(), Some(NetError::AddressNotAvailable));
+        return;
+    };
+    let place = Endpoint::Unix(file);
+    assert_eq!(stage.dial_to(other, place.clone()).err(), Some(NetError::Refused));
+    for _ in 0..2 {
+        let (listener, _) = stage.listen_at(node, place.clone()).expect("the path is free");
+        let (near, _) = stage.dial_to(other, place.clone()).expect("somebody listens");
+        let far = LinkId(stage.id());
+        stage.ask(node, [NetAction::Accept { listener, link: far }]);
+        match stage.net(node, "a newcomer", |event| matches!(event, NetEvent::Accepted { .. })) {
+            NetEvent::Accepted { peer, local, .. } => {
+                assert_eq!((peer, local), (Endpoint::Unix(String::new()), place.clone()));
+            }
+            other => unreachable!("{other:?}"),
+        }
+        let bytes = noise(3 << 20, 1);
+        for (from, to, here, there) in [(other, node, near, far), (node, other, far, near)] {
+            stage.send(from, here, bytes.clone());
+            assert!(stage.read(to, there, bytes.len(), 100_000) == bytes);
+            stage.net(from, "the end of a send", |event| *event == NetEvent::Sent { link: here });
+        }
+        // Behind the newcomer, because a runtime may find out by a call whether anybody listens.
+        assert_eq!(stage.listen_at(other, place.clone()).err(), Some(NetError::AddressInUse));
+        stage.unlisten(node, listener);
+        // The file has gone with the listener, and the link lives.
+        assert_eq!(stage.dial_to(other, place.clone()).err(), Some(NetError::Refused));
+        stage.ask(other, [NetAction::Shutdown { link: near }]);
+        stage.ask(node, [NetAction::Recv { link: far, max: 10 }]);
+        stage.hears(node, NetEvent::PeerClosed { link: far });
+    }
 }
 
 pub(crate) fn k4_a_dial_connects_or_says_why_not(stage: &mut Stage<'_>) {
