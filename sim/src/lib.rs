@@ -23,6 +23,7 @@ mod mesh;
 mod net;
 mod oracles;
 mod process;
+mod weather;
 mod workload;
 mod world;
 
