@@ -20,6 +20,7 @@ pub mod trace;
 mod cluster;
 mod disk;
 mod mesh;
+mod messengers;
 mod net;
 mod oracles;
 mod process;
@@ -29,3 +30,4 @@ mod world;
 
 pub use cluster::{Report, Setup};
 pub use mesh::Sessions;
+pub use messengers::Messages;

@@ -92,7 +92,10 @@ impl Mesh {
             .collect();
         let mut mesh = Self {
             world: World::new(ctx),
-            nodes: hosts.iter().map(|_| Node { instance: InstanceId::NONE, table: Table::default() }).collect(),
+            nodes: hosts
+                .iter()
+                .map(|_| Node { instance: InstanceId::NONE, table: Table::default() })
+                .collect(),
             weather: Weather::new(hosts),
             ledger: Ledger::default(),
             temper,

@@ -108,10 +108,12 @@ impl Weather {
         self.nodes[at].proc = Some(proc);
     }
 
-    /// The node's process has ended by itself, and comes back after a while.
-    pub(crate) fn ends(&mut self, world: &mut World, at: usize, delay: Micros) {
+    /// The node's process has ended by itself, and comes back after a while, or never.
+    pub(crate) fn ends(&mut self, world: &mut World, at: usize, delay: Option<Micros>) {
         if let Some(proc) = self.nodes[at].proc.take() {
             world.kill(proc);
+        }
+        if let Some(delay) = delay {
             self.returns(world, at, delay);
         }
     }
@@ -125,7 +127,8 @@ impl Weather {
     /// Something may happen to a node; answers whether its process is gone.
     pub(crate) fn strike(&mut self, world: &mut World, at: usize) -> bool {
         let delay = world.ctx.choices.scaled(50 * MILLI, 30 * SECOND);
-        let (Some(proc), host, still) = (self.nodes[at].proc, self.nodes[at].host, self.nodes[at].still) else {
+        let (Some(proc), host, still) = (self.nodes[at].proc, self.nodes[at].host, self.nodes[at].still)
+        else {
             return false;
         };
         let mut gone = false;

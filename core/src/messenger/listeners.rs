@@ -70,10 +70,11 @@ impl super::Messenger {
         }
     }
 
-    pub(super) fn listening(&mut self, id: ConnectionId, address: SocketAddr, out: &mut Out) {
+    pub(super) fn listening(&mut self, now: Instant, id: ConnectionId, address: SocketAddr, out: &mut Out) {
         let Some(row) = self.listeners.rows.get_mut(&id) else { return };
         (row.open, row.address) = (true, address);
         out.notify(MessengerNotice::Listening { token: row.token, address });
+        self.claim_own(now, &Address::Socket(address), out);
         self.advertise();
     }
 

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 mod ledger;
 mod listeners;
 mod peers;
@@ -177,13 +178,13 @@ impl Messenger {
         packs: impl IntoIterator<Item = (Token, DataPack)>,
         out: &mut Out,
     ) {
-        packs.into_iter().for_each(|(token, pack)| self.send_to(peer, token, pack, out));
+        packs.into_iter().for_each(|(token, pack)| self.send_to(now, peer, token, pack, out));
         if let Some(session) = self.peers.get(peer).and_then(|row| row.session) {
             self.manager.flush(now, session, out);
         }
     }
 
-    fn send_to(&mut self, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
+    fn send_to(&mut self, now: Instant, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
         let limits = &self.config.limits;
         if !matches!(pack.pack_type, PackType::DICT | PackType::RAW) {
             let error = MessengerError::Connection(ConnectionError::ReservedPackType(pack.pack_type));
@@ -203,6 +204,7 @@ impl Messenger {
             if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
                 return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
             }
+            row.since.get_or_insert(now);
             row.waiting_bytes += bytes;
             row.waiting.push_back((token, pack));
             return;
@@ -228,6 +230,15 @@ impl Messenger {
         out.notify(MessengerNotice::Received { on: LOCAL, pack });
     }
 
+    /// A peer has turned out to be ourselves: what waits for it is here.
+    fn keep_here(&mut self, peer: PeerId, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        row.waiting_bytes = 0;
+        for (token, pack) in core::mem::take(&mut row.waiting) {
+            self.send_here(token, pack, out);
+        }
+    }
+
     /// Makes a connection, if something waits for one and none is on its way.
     fn dial(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         let Some(row) = self.peers.get_mut(peer) else { return };
@@ -239,7 +250,6 @@ impl Messenger {
             row.dial = self.manager.create_to(KindId::MESSAGES, row.address.clone(), None).ok();
         }
         let Some(id) = row.dial else { return };
-        row.since.get_or_insert(now);
         row.dialling = true;
         if let Stage::Closing(end) = self.stage {
             self.timers.set(peer, end);
@@ -250,11 +260,20 @@ impl Messenger {
         debug_assert!(dialled.is_ok(), "an idle connection with a target: {dialled:?}");
     }
 
+    /// We listen at an address from now on: what was sent there before must not come behind what is sent later.
+    fn claim_own(&mut self, now: Instant, address: &Address, out: &mut Out) {
+        let waits = |peer: &PeerId| self.peers.get(*peer).is_some_and(|row| row.session.is_none());
+        if let Some(peer) = self.peers.at(address).filter(waits) {
+            self.keep_here(peer, out);
+            self.stop_dialling(now, peer, out);
+        }
+    }
+
     // ---- connections ----
 
     fn connection(&mut self, now: Instant, event: ConnectionEvent, out: &mut Out) {
         match event {
-            ConnectionEvent::Listening { id, address } => self.listening(id, address, out),
+            ConnectionEvent::Listening { id, address } => self.listening(now, id, address, out),
             ConnectionEvent::ListenFailed { id, error, .. } => self.listen_failed(now, id, error, out),
             ConnectionEvent::Connected { id, peer, .. } => {
                 let Some(mut known) = self.peers.of(id) else { return };
@@ -402,10 +421,7 @@ impl Messenger {
             // Anybody can say that; it is so if our own listener has turned us away just before.
             DisconnectReason::Myself if core::mem::take(&mut self.met_myself) => {
                 row.is_here = true;
-                row.waiting_bytes = 0;
-                for (token, pack) in core::mem::take(&mut row.waiting) {
-                    self.send_here(token, pack, out);
-                }
+                self.keep_here(peer, out);
             }
             _ => {
                 let end = row.since.map_or(now, |since| since + self.config.limits.session_timeout);
@@ -480,15 +496,22 @@ impl Messenger {
             _ = self.manager.close_within(now, session, drain, out);
         } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
             self.drop_waiting(now, peer, out);
-        } else if self.timers.at(&peer).is_none() {
-            // Its last tries; at the end what waits is reported.
-            self.timers.set(peer, now + drain);
+        } else {
+            // Its last tries, the next one of which may be due sooner; at the end what waits is reported.
+            let end = now + drain;
+            let due = self.timers.at(&peer).map_or(end, |due| due.min(end));
+            self.timers.set(peer, due);
         }
     }
 
     /// Gives up a peer without a session: what waits is reported.
     fn drop_waiting(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         self.give_up(peer, &DisconnectReason::Closed, out);
+        self.stop_dialling(now, peer, out);
+    }
+
+    /// A peer for which nothing waits any more.
+    fn stop_dialling(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         self.timers.clear(&peer);
         if let Some(dial) = self.peers.get_mut(peer).and_then(|row| {
             row.dialling = false;

@@ -31,7 +31,7 @@ pub(super) struct Peer {
     /// What its session had not delivered, on its way to be told.
     pub(super) undelivered: Vec<DataPack>,
     pub(super) backoff: Backoff,
-    /// Since when it cannot be reached.
+    /// Since when something waits for a session.
     pub(super) since: Option<Instant>,
     /// Whether that was told.
     pub(super) warned: bool,

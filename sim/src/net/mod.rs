@@ -122,6 +122,8 @@ struct Listener {
     address: SocketAddr,
     backlog: VecDeque<StreamId>,
     armed: Option<LinkId>,
+    /// When the last newcomer is told: that it is closed comes behind.
+    told_at: Micros,
     capacity: usize,
 }
 
@@ -174,9 +176,11 @@ impl Net {
                 }
             }
             NetAction::Unlisten { listener } => {
+                let found = self.listeners.iter().find(|l| l.owner == proc && l.id == listener);
+                let told_at = found.map_or(0, |entry| entry.told_at);
                 self.drop_listener(ctx, proc, Some(listener));
-                let lag = ctx.lag();
-                ctx.after(lag, deliver(proc, NetEvent::Unlistened { listener }));
+                let at = told_at.max(ctx.now + ctx.lag());
+                ctx.at(at, deliver(proc, NetEvent::Unlistened { listener }));
             }
             NetAction::Dial { link, address } => self.dial(ctx, proc, host, link, address),
             NetAction::Send { link, buffers } => self.send(ctx, proc, link, buffers),
@@ -305,6 +309,7 @@ impl Net {
                 address,
                 backlog: VecDeque::new(),
                 armed: None,
+                told_at: 0,
                 capacity: BACKLOG,
             });
             NetEvent::Listening { listener, address }
