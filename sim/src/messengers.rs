@@ -238,7 +238,9 @@ impl Messengers {
             MessengerNotice::Undelivered { packs, .. } => {
                 self.keeps(proc, packs, "an address was given up")?
             }
-            MessengerNotice::Interrupted { on, reason } if self.calm || self.world.ctx.calm => {
+            MessengerNotice::Interrupted { on, reason }
+                if (self.calm || self.world.ctx.calm) && self.account.stays(proc, *on) =>
+            {
                 return Err(("pair", format!("{on} has lost its link in peace: {reason}")));
             }
             MessengerNotice::Received { on, .. } => self.came(at, proc, *on),
@@ -361,7 +363,8 @@ impl Messengers {
             self.plan(grace, DOWN, at, 0);
             return Ok(());
         }
-        let what = format!("is not down {} ms after it should be", (now - due) / MILLI);
+        let (late, left) = ((now - due) / MILLI, self.world.unfinished(proc));
+        let what = format!("is not down {late} ms after it should be; it has {left:?}");
         Err(self.world.failure(proc, FailureKind::Liveness, "down", what))
     }
 }

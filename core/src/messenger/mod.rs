@@ -33,8 +33,8 @@ pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice};
 
 use crate::backoff::Backoff;
 use crate::connection::{
-    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, DisconnectReason, KindId, LinkRule,
-    PeerInfo, Role,
+    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, ConnectionState, DisconnectReason,
+    KindId, LinkRule, PeerInfo, Role,
 };
 use crate::machine::{Actions, Event, Machine};
 use crate::pack::{DataHeader, DataPack, PackType};
@@ -192,30 +192,30 @@ impl Messenger {
         }
         let Some(row) = self.peers.get_mut(peer) else { return };
         let bytes = cost(&pack);
-        let Some(session) = row.session else {
-            if row.is_here {
-                return self.send_here(token, pack, out);
+        if let Some(session) = row.session {
+            match self.manager.may_send(session, &pack) {
+                Ok(()) => {
+                    self.manager.queue(session, pack);
+                    return row.ledger.push(token, bytes);
+                }
+                // It is ending, or over and about to say so: for the next one.
+                Err(ConnectionError::WrongState(_) | ConnectionError::UnknownConnection(_)) => {}
+                Err(error) => return reject(token, MessengerError::Connection(error), pack, out),
             }
-            if pack.data_len() > limits.max_data as usize {
-                let (size, limit) = (pack.data_len(), limits.max_data);
-                let error = MessengerError::Connection(ConnectionError::TooLarge { size, limit });
-                return reject(token, error, pack, out);
-            }
-            if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
-                return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
-            }
-            row.since.get_or_insert(now);
-            row.waiting_bytes += bytes;
-            row.waiting.push_back((token, pack));
-            return;
-        };
-        match self.manager.may_send(session, &pack) {
-            Ok(()) => {
-                self.manager.queue(session, pack);
-                row.ledger.push(token, bytes);
-            }
-            Err(error) => reject(token, MessengerError::Connection(error), pack, out),
+        } else if row.is_here {
+            return self.send_here(token, pack, out);
         }
+        if pack.data_len() > limits.max_data as usize {
+            let (size, limit) = (pack.data_len(), limits.max_data);
+            let error = MessengerError::Connection(ConnectionError::TooLarge { size, limit });
+            return reject(token, error, pack, out);
+        }
+        if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
+            return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
+        }
+        row.since.get_or_insert(now);
+        row.waiting_bytes += bytes;
+        row.waiting.push_back((token, pack));
     }
 
     /// To an address of our own: no network, the same promises.
@@ -325,14 +325,17 @@ impl Messenger {
             return;
         }
         let address = info.address.clone().unwrap_or(Address::Socket(info.socket));
-        let waiting = self
-            .peers
-            .at(&address)
-            .filter(|peer| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here));
-        let peer = match waiting {
+        let known = self.peers.at(&address);
+        let free =
+            |peer: &PeerId| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here);
+        let peer = match known.filter(free) {
             Some(peer) => peer,
-            // If another instance was known there, the newest is now.
-            None => self.peers.add(address, Backoff::new(self.config.limits.backoff)),
+            None => {
+                // If another instance was known there, the newest is now, and what waits for that one's end is for this one.
+                let peer = self.peers.add(address, Backoff::new(self.config.limits.backoff));
+                known.into_iter().for_each(|known| self.peers.pass_waiting(known, peer));
+                peer
+            }
         };
         self.peers.connects(peer, id);
         self.session_up(now, peer, id, info, out);
@@ -357,9 +360,11 @@ impl Messenger {
         self.timers.clear(&peer);
         for address in [Some(Address::Socket(info.socket)), info.address.clone()].into_iter().flatten() {
             // Who waits for that address waits for this peer: what is sent there later must not overtake it.
-            let same = self.peers.at(&address).filter(|other| {
-                *other != peer && self.peers.get(*other).is_some_and(|row| row.session.is_none())
-            });
+            let waits = |row: &peers::Peer| row.session.is_none() || !row.waiting.is_empty();
+            let same = self
+                .peers
+                .at(&address)
+                .filter(|other| *other != peer && self.peers.get(*other).is_some_and(waits));
             if let Some(same) = same {
                 waiting.append(&mut self.peers.merge(same, peer));
                 self.timers.clear(&same);
@@ -604,11 +609,10 @@ impl Machine for Messenger {
             // Nothing is ever silently stuck.
             let moves = row.session.is_some() || row.dialling || self.timers.at(&id).is_some();
             assert!(moves || (row.is_here && row.waiting.is_empty()), "{:?} waits for nothing", row.address);
-            assert!(
-                row.session.is_none() || row.waiting.is_empty(),
-                "{:?} is connected, and waits",
-                row.address
-            );
+            let open = row
+                .session
+                .is_some_and(|session| self.manager.state(session) == Some(ConnectionState::Connected));
+            assert!(!open || row.waiting.is_empty(), "{:?} is connected, and waits", row.address);
         }
         if self.stage == Stage::Down {
             assert!(self.peers.len() == 0 && self.timers.is_empty(), "something outlived the end");

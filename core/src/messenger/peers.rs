@@ -141,6 +141,17 @@ impl Peers {
         waiting
     }
 
+    /// What waits for one peer waits for another, behind what waits for that.
+    pub(super) fn pass_waiting(&mut self, from: PeerId, into: PeerId) {
+        let Some(row) = self.rows.get_mut(&from) else { return };
+        let (mut waiting, bytes) =
+            (core::mem::take(&mut row.waiting), core::mem::take(&mut row.waiting_bytes));
+        if let Some(row) = self.rows.get_mut(&into) {
+            row.waiting.append(&mut waiting);
+            row.waiting_bytes += bytes;
+        }
+    }
+
     /// This connection tells nothing more.
     pub(super) fn disconnects(&mut self, connection: ConnectionId) {
         self.by_connection.remove(&connection);

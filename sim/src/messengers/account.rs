@@ -145,6 +145,8 @@ struct Process {
     open_bytes: usize,
     /// It has parted with somebody: an address may be given up, and a session that ends takes nothing more.
     parts: bool,
+    /// It has closed a listener, and with it who was at its door.
+    unlistens: bool,
     closes: bool,
 }
 
@@ -201,6 +203,7 @@ impl Account {
             addresses: BTreeSet::new(),
             open_bytes: 0,
             parts: false,
+            unlistens: false,
             closes: false,
         };
         self.processes.insert(proc, process);
@@ -219,10 +222,25 @@ impl Account {
         }
     }
 
+    pub(super) fn unlistens(&mut self, proc: ProcId) {
+        if let Some(process) = self.processes.get_mut(&proc) {
+            process.unlistens = true;
+        }
+    }
+
     pub(super) fn closes(&mut self, proc: ProcId) {
         if let Some(process) = self.processes.get_mut(&proc) {
             process.closes = true;
         }
+        // What it has sent to itself is its own.
+        self.take(proc, LOCAL, None);
+    }
+
+    /// Whether the other end of a session stays, as far as it knows.
+    pub(super) fn stays(&self, proc: ProcId, on: ConnectionId) -> bool {
+        let end = self.live.get(&(proc, on)).and_then(|key| self.ends.get(key));
+        let other = end.and_then(|end| self.processes.values().find(|other| other.instance == end.peer));
+        other.is_some_and(|other| !other.parts && !other.unlistens && !other.closes)
     }
 
     /// The next message of a process: its bytes.
@@ -520,8 +538,6 @@ impl Account {
         let right = match error {
             MessengerError::Closed => process.closes,
             MessengerError::Connection(ConnectionError::QueueFull) => process.open_bytes > self.queue,
-            // Its session is closing.
-            MessengerError::Connection(ConnectionError::WrongState(_)) => process.parts || process.closes,
             MessengerError::NotOpen | MessengerError::TooManyPeers | MessengerError::Connection(_) => false,
         };
         if right && self.messages[number(pack)].token == token {

@@ -201,6 +201,7 @@ impl Messengers {
         if self.nodes[at].is_listening()
             && let Some(address) = self.nodes[at].listener.take_if(|_| self.world.ctx.choices.chance(200))
         {
+            self.account.unlistens(proc);
             self.tell(proc, MessengerCommand::Unlisten { address });
         }
     }
