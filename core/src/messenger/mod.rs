@@ -498,6 +498,9 @@ impl Messenger {
     fn close_peer(&mut self, now: Instant, peer: PeerId, drain: Duration, out: &mut Out) {
         let Some(row) = self.peers.get_mut(peer) else { return };
         if let Some(session) = row.session {
+            // A dial that is no longer needed must not hold up the end.
+            let spare = row.dial.filter(|dial| row.dialling && *dial != session);
+            spare.into_iter().for_each(|dial| _ = self.manager.close(now, dial, out));
             _ = self.manager.close_within(now, session, drain, out);
         } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
             self.drop_waiting(now, peer, out);
