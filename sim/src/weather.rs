@@ -29,6 +29,11 @@ pub(crate) fn instance(world: &mut World, at: usize) -> InstanceId {
     InstanceId(id)
 }
 
+/// Which node an instance is a run of.
+pub(crate) fn node(instance: InstanceId) -> usize {
+    usize::from(instance.0[8])
+}
+
 #[derive(Debug)]
 struct Body {
     host: HostId,

@@ -8,6 +8,7 @@ use crate::clock::Micros;
 use crate::context::{HostId, ProcId};
 use crate::mesh::Sessions;
 use crate::script::content;
+use crate::weather;
 use core::fmt;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,8 +140,8 @@ struct Process {
     node: usize,
     instance: InstanceId,
     debts: BTreeMap<Token, Debt>,
-    /// Whom each address has meant, where it is nobody's listener.
-    callers: BTreeMap<Address, BTreeSet<InstanceId>>,
+    /// Which nodes each address has meant, where it is nobody's listener.
+    callers: BTreeMap<Address, BTreeSet<usize>>,
     addresses: BTreeSet<Address>,
     open_bytes: usize,
     /// It has parted with somebody: an address may be given up, and a session that ends takes nothing more.
@@ -403,7 +404,7 @@ impl Account {
         self.begin(proc, on, peer.instance);
         if let Some(process) = self.processes.get_mut(&proc) {
             for address in [at.clone(), peer.socket.into()] {
-                process.callers.entry(address).or_default().insert(peer.instance);
+                process.callers.entry(address).or_default().insert(weather::node(peer.instance));
             }
         }
         Ok(())
@@ -470,7 +471,7 @@ impl Account {
         let meant = match self.listener(message.from, &message.to) {
             Some(node) => node == process.node,
             None => sender.is_none_or(|sender| {
-                sender.callers.get(&message.to).is_some_and(|all| all.contains(&process.instance))
+                sender.callers.get(&message.to).is_some_and(|all| all.contains(&process.node))
             }),
         };
         if !meant {
