@@ -53,7 +53,7 @@ fn what_a_peer_said_before_it_reset_the_link_is_still_heard() {
         let link = LinkId(number);
         let send = || NetAction::Send { link, buffers: vec!["more".into()] };
         let recv = || NetAction::Recv { link, max: 5 };
-        ask(&mut node, &[NetAction::Dial { link, address: server.local_addr().unwrap() }]);
+        ask(&mut node, &[NetAction::Dial { link, address: server.local_addr().unwrap().into() }]);
         assert!(matches!(hear(&mut node), NetEvent::Dialed { .. }));
         let (mut peer, _) = server.accept().unwrap();
         ask(&mut node, &[send()]);
