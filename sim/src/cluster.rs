@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::fault::{Counts, Fault, Swarm};
 use crate::lab::Told;
 use crate::mesh::Sessions;
+use crate::messengers::Messages;
 use crate::oracles::Oracles;
 use crate::tap::Tap;
 use crate::workload::{TaskPlan, Taste};
@@ -63,6 +64,8 @@ pub struct Report {
     pub packs: u64,
     /// What happened to sessions there.
     pub sessions: Sessions,
+    /// What became of messages, where messages by address are all there is.
+    pub messages: Messages,
     /// Simulated time.
     pub simulated: Micros,
     /// Events that machines handled.

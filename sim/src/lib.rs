@@ -21,11 +21,14 @@ pub mod trace;
 mod cluster;
 mod disk;
 mod mesh;
+mod messengers;
 mod net;
 mod oracles;
 mod process;
+mod weather;
 mod workload;
 mod world;
 
 pub use cluster::{Report, Setup};
 pub use mesh::Sessions;
+pub use messengers::Messages;

@@ -4,6 +4,7 @@ use core::fmt::Debug;
 use xxnet_core::client::{ClientCommand, ClientNotice};
 use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
+use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
 use xxnet_core::{Action, Actions, Event, Instant, Machine};
 
@@ -18,6 +19,8 @@ pub enum Command {
     Client(ClientCommand),
     /// Connections alone.
     Connections(ConnectionCommand),
+    /// A messenger.
+    Messenger(MessengerCommand),
 }
 
 /// What any machine of the world tells.
@@ -31,6 +34,8 @@ pub enum Notice {
     Client(ClientNotice),
     /// Connections alone.
     Connections(ConnectionNotice),
+    /// A messenger.
+    Messenger(MessengerNotice),
 }
 
 /// A machine whose commands and notices the world knows.
@@ -118,7 +123,9 @@ impl Known for xxnet_core::executor::Executor {
     fn command(command: Command) -> Option<ExecutorCommand> {
         match command {
             Command::Executor(command) => Some(command),
-            Command::Registry(_) | Command::Client(_) | Command::Connections(_) => None,
+            Command::Registry(_) | Command::Client(_) | Command::Connections(_) | Command::Messenger(_) => {
+                None
+            }
         }
     }
 
@@ -139,7 +146,9 @@ impl Known for xxnet_core::registry::Registry {
     fn command(command: Command) -> Option<RegistryCommand> {
         match command {
             Command::Registry(command) => Some(command),
-            Command::Executor(_) | Command::Client(_) | Command::Connections(_) => None,
+            Command::Executor(_) | Command::Client(_) | Command::Connections(_) | Command::Messenger(_) => {
+                None
+            }
         }
     }
 
@@ -160,7 +169,7 @@ impl Known for Connections {
     fn command(command: Command) -> Option<ConnectionCommand> {
         match command {
             Command::Connections(command) => Some(command),
-            Command::Executor(_) | Command::Registry(_) | Command::Client(_) => None,
+            Command::Executor(_) | Command::Registry(_) | Command::Client(_) | Command::Messenger(_) => None,
         }
     }
 
@@ -174,5 +183,28 @@ impl Known for Connections {
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         self.manager().unfinished()
+    }
+}
+
+impl Known for xxnet_core::messenger::Messenger {
+    fn command(command: Command) -> Option<MessengerCommand> {
+        match command {
+            Command::Messenger(command) => Some(command),
+            Command::Executor(_) | Command::Registry(_) | Command::Client(_) | Command::Connections(_) => {
+                None
+            }
+        }
+    }
+
+    fn notice(notice: MessengerNotice) -> Notice {
+        Notice::Messenger(notice)
+    }
+
+    fn census(&self) -> [usize; 4] {
+        self.connections().census()
+    }
+
+    fn unfinished(&self) -> Vec<(&'static str, usize)> {
+        Self::unfinished(self)
     }
 }

@@ -119,6 +119,17 @@ fn tell(out: &mut impl std::io::Write, summary: &Summary, took: f64) -> std::io:
         sessions.resumed,
         sessions.undelivered
     )?;
+    let messages = &total.messages;
+    writeln!(
+        out,
+        "messages by address {} (received {}, undelivered {}, never sent {}, rejected {}), shutdowns {}",
+        messages.sent,
+        messages.received,
+        messages.undelivered,
+        messages.given_up,
+        messages.rejected,
+        messages.downs
+    )?;
     writeln!(
         out,
         "seeds {} in {took:.1} s ({:.0} a second), {} s simulated, {} events, hash {:016x}",

@@ -31,6 +31,7 @@ use crate::context::{Context, HostId, ProcId};
 use crate::failure::{Failure, FailureKind};
 use crate::fault::{Fault, Swarm};
 use crate::machine::{Adapter, Command, Notice};
+use crate::weather::{self, Weather};
 use crate::world::{Happening, World};
 use kinds::Kinds;
 use ledger::Ledger;
@@ -49,18 +50,14 @@ const PORT: u16 = 9000;
 
 #[derive(Debug)]
 struct Node {
-    host: HostId,
-    proc: Option<ProcId>,
     instance: InstanceId,
     table: Table,
-    returning: bool,
-    /// Its process is stopped, or its host asleep.
-    still: bool,
 }
 
 /// Nodes that have nothing but connections.
 pub(crate) struct Mesh {
     world: World,
+    weather: Weather,
     nodes: Vec<Node>,
     ledger: Ledger,
     temper: Temper,
@@ -72,15 +69,10 @@ pub(crate) struct Mesh {
     calm: bool,
 }
 
-/// Steps of this scenario, as numbers of the queue: a node acts, comes back, dials another, takes what has come; the ways
-/// between hosts change.
-const ACT: u32 = 0;
-const RETURN: u32 = 1;
-const THAW: u32 = 2;
-const MEND: u32 = 3;
-const TAKE: u32 = 4;
-const DIAL: u32 = 5;
-const WAKE: u32 = 6;
+/// Steps of this scenario, besides those of the weather: a node acts, takes what has come, dials another.
+const ACT: u32 = weather::FREE;
+const TAKE: u32 = weather::FREE + 1;
+const DIAL: u32 = weather::FREE + 2;
 
 impl Mesh {
     /// Some nodes, under some faults or these.
@@ -98,17 +90,13 @@ impl Mesh {
                 ctx.add_host(format!("node-{at}"), clock)
             })
             .collect();
-        let node = |host| Node {
-            host,
-            proc: None,
-            instance: InstanceId::NONE,
-            table: Table::default(),
-            returning: false,
-            still: false,
-        };
         let mut mesh = Self {
             world: World::new(ctx),
-            nodes: hosts.into_iter().map(node).collect(),
+            nodes: hosts
+                .iter()
+                .map(|_| Node { instance: InstanceId::NONE, table: Table::default() })
+                .collect(),
+            weather: Weather::new(hosts),
             ledger: Ledger::default(),
             temper,
             next_token: 0,
@@ -167,51 +155,34 @@ impl Mesh {
     }
 
     fn due(&mut self, number: u32) -> Result<(), Failure> {
-        let at = (number >> 8) as usize % self.nodes.len();
-        let other = (number >> 16) as usize % self.nodes.len();
-        match number & 0xff {
+        let (what, at, other) = self.weather.due(&mut self.world, number);
+        match what {
             ACT => return self.act(at),
-            RETURN => self.start(at),
-            THAW => {
-                self.nodes[at].still = false;
-                if let Some(proc) = self.nodes[at].proc {
-                    self.world.thaw(proc);
-                }
-            }
-            WAKE => {
-                self.nodes[at].still = false;
-                self.world.wake(self.nodes[at].host);
-            }
+            weather::RETURN => self.start(at),
             TAKE => self.take(at),
             DIAL => self.dial_to(at, other, Kinds::PAIR),
-            _ => self.world.ctx.mend(self.nodes[at].host, self.nodes[other].host),
+            _ => {}
         }
         Ok(())
     }
 
     fn plan(&mut self, delay: Micros, what: u32, at: usize, other: usize) {
-        let number = what | (at as u32) << 8 | (other as u32) << 16;
-        self.world.plan(self.world.ctx.now + delay, number);
+        weather::plan(&mut self.world, delay, what, at, other);
     }
 
     fn start(&mut self, at: usize) {
-        self.nodes[at].returning = false;
-        if self.alive(at).is_some() {
+        if !self.weather.comes_back(&mut self.world, at) {
             return;
         }
-        let host = self.nodes[at].host;
-        self.world.power_on(host);
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.world.ctx.choices.word().to_be_bytes());
-        id[8] = at as u8;
-        let instance = InstanceId(id);
+        let host = self.weather.host(at);
+        let instance = weather::instance(&mut self.world, at);
         let mut config =
             Config::new(instance, format!("node-{at}"), ClusterKey([9; 32]), self.world.ctx.choices.word());
         config.limits = self.temper.limits.clone();
         let brain = Box::new(Adapter::new(Connections::new(&config)));
         let proc = self.world.start(host, format!("node-{at}"), brain, false);
-        let node = &mut self.nodes[at];
-        (node.proc, node.instance, node.table) = (Some(proc), instance, Table::default());
+        self.weather.started(at, proc);
+        self.nodes[at] = Node { instance, table: Table::default() };
         for kind in Kinds::all() {
             let token = self.token();
             self.tell(proc, ConnectionCommand::Register { token, kind });
@@ -224,7 +195,7 @@ impl Mesh {
     }
 
     fn alive(&self, at: usize) -> Option<ProcId> {
-        self.nodes[at].proc.filter(|proc| self.world.is_alive(*proc))
+        self.weather.proc(at).filter(|proc| self.world.is_alive(*proc))
     }
 
     fn token(&mut self) -> Token {
@@ -309,7 +280,7 @@ impl Mesh {
     fn dial_to(&mut self, at: usize, other: usize, kind: KindId) {
         let Some(proc) = self.alive(at) else { return };
         let token = self.token();
-        let target: Address = self.nodes[other].host.socket(PORT).into();
+        let target: Address = self.weather.host(other).socket(PORT).into();
         let expect = self.world.ctx.choices.chance(200).then_some(self.nodes[other].instance);
         self.nodes[at].table.creating(token, expect);
         self.tell(proc, ConnectionCommand::CreateTo { token, kind, target, data: None });
@@ -367,62 +338,14 @@ impl Mesh {
     }
 
     fn strike(&mut self, at: usize, proc: ProcId) {
-        self.snap();
-        let delay = self.world.ctx.choices.scaled(50 * MILLI, 30 * SECOND);
-        let host = self.nodes[at].host;
-        if self.world.ctx.fault(Fault::ExecutorCrash, 20) {
-            self.world.kill(proc);
-            self.gone(at, proc);
-        } else if self.world.ctx.fault(Fault::HostCrash, 20) {
-            self.world.power_off(host);
-            self.gone(at, proc);
-        } else if !self.nodes[at].still && self.world.ctx.fault(Fault::ProcessFreeze, 20) {
-            self.nodes[at].still = true;
-            self.world.freeze(proc);
-            self.plan(delay, THAW, at, 0);
-        } else if !self.nodes[at].still && self.world.ctx.fault(Fault::HostFreeze, 20) {
-            self.nodes[at].still = true;
-            self.world.sleep(host);
-            self.plan(delay, WAKE, at, 0);
-        } else {
-            let both = self.world.ctx.fault(Fault::Partition, 30);
-            if both || self.world.ctx.fault(Fault::OneWayPartition, 30) {
-                let other = (at + 1) % self.nodes.len();
-                let there = self.nodes[other].host;
-                self.world.ctx.cut(host, there);
-                self.plan(delay, MEND, at, other);
-                if both {
-                    self.world.ctx.cut(there, host);
-                    self.plan(delay, MEND, other, at);
-                }
-            }
+        self.weather.snap(&mut self.world, self.temper.brittle);
+        if self.weather.strike(&mut self.world, at) {
+            self.ledger.died(proc);
         }
-        if self.nodes[at].proc.is_none() && !self.nodes[at].returning {
-            self.nodes[at].returning = true;
-            self.plan(delay, RETURN, at, 0);
-        }
-    }
-
-    /// A link breaks, and perhaps no other can be had between its hosts for a while: a session may be over for the end that
-    /// has noticed before the other one has.
-    fn snap(&mut self) {
-        let Some(hosts) = self.world.net.snap(&mut self.world.ctx, self.temper.brittle) else { return };
-        if hosts[0] != hosts[1] && self.world.ctx.fault(Fault::Partition, 300) {
-            let delay = self.world.ctx.choices.between(MILLI, 12 * SECOND);
-            for (from, to) in [(0, 1), (1, 0)] {
-                self.world.ctx.cut(hosts[from], hosts[to]);
-                self.plan(delay, MEND, usize::from(hosts[from].0), usize::from(hosts[to].0));
-            }
-        }
-    }
-
-    fn gone(&mut self, at: usize, proc: ProcId) {
-        self.nodes[at].proc = None;
-        self.ledger.died(proc);
     }
 
     fn hear(&mut self, proc: ProcId, notice: ConnectionNotice) -> Result<(), Failure> {
-        let Some(at) = self.nodes.iter().position(|node| node.proc == Some(proc)) else { return Ok(()) };
+        let Some(at) = self.weather.at(proc) else { return Ok(()) };
         let verdict = match notice {
             ConnectionNotice::Created { token: asked, id } => {
                 let token = self.token();
@@ -430,7 +353,7 @@ impl Mesh {
                     let expect = self.nodes[at].table.connect(id);
                     ConnectionCommand::Connect { token, id, target: None, expect }
                 } else {
-                    let address = self.nodes[at].host.socket(PORT).into();
+                    let address = self.weather.host(at).socket(PORT).into();
                     ConnectionCommand::Listen { token, id, address }
                 };
                 self.tell(proc, command);

@@ -4,6 +4,7 @@ use crate::cluster::{self, Report, Setup};
 use crate::failure::{self, Failure};
 use crate::fault::Swarm;
 use crate::mesh::Mesh;
+use crate::messengers::Messengers;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -22,9 +23,11 @@ pub struct Outcome {
 
 /// Runs one seed.
 pub fn run_one(seed: u64, trace: bool) -> Outcome {
-    // One seed in four is about connections alone.
-    if seed % 4 == 3 {
-        return live(seed, Mesh::draw(seed, None, trace));
+    // One seed in four is about connections alone, one in eight about messages by address.
+    match seed % 8 {
+        3 | 7 => return live(seed, Mesh::draw(seed, None, trace)),
+        5 => return talk(seed, Messengers::draw(seed, None, trace)),
+        _ => {}
     }
     let (result, report, trace) = cluster::run_seed(seed, trace);
     Outcome { seed, result, report, trace }
@@ -52,6 +55,22 @@ fn live(seed: u64, mut mesh: Mesh) -> Outcome {
     Outcome { seed, result, report, trace }
 }
 
+/// Runs one seed of messages by address.
+pub fn run_messages(seed: u64, trace: bool) -> Outcome {
+    talk(seed, Messengers::draw(seed, None, trace))
+}
+
+/// Runs one seed of messages by address, with these faults and no others.
+pub fn run_messages_under(seed: u64, swarm: Swarm) -> Outcome {
+    talk(seed, Messengers::draw(seed, Some(swarm), false))
+}
+
+fn talk(seed: u64, mut messengers: Messengers) -> Outcome {
+    let result = failure::guard(|| messengers.live());
+    let (report, trace) = messengers.report();
+    Outcome { seed, result, report, trace }
+}
+
 /// What came of many seeds.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -75,6 +94,7 @@ impl Summary {
         total.connections += report.connections;
         total.packs += report.packs;
         total.sessions.merge(&report.sessions);
+        total.messages.merge(&report.messages);
         total.simulated += report.simulated;
         total.events += report.events;
         total.endings.iter_mut().zip(report.endings).for_each(|(mine, theirs)| *mine += theirs);

@@ -8,7 +8,9 @@ use core::fmt::{self, Write as _};
 use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice};
 use xxnet_core::disk::{DiskAction, DiskDone, DiskEvent, DiskRequest};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
+use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::net::{NetAction, NetEvent};
+use xxnet_core::pack::DataPack;
 use xxnet_core::process::{ProcessAction, ProcessEvent};
 
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -290,6 +292,11 @@ impl Entry for ProcessEvent {
     }
 }
 
+/// The number of a message, by which its account knows it.
+fn first_word(pack: &DataPack) -> Option<u64> {
+    pack.head.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
 impl Entry for Command {
     fn mix(&self, hash: &mut Rolling) {
         match self {
@@ -298,12 +305,20 @@ impl Entry for Command {
                 hash.number(id.0);
                 hash.bytes(&pack.head);
             }
+            Self::Messenger(MessengerCommand::Send { token, packs }) => {
+                hash.number(token.0);
+                packs.iter().for_each(|pack| hash.bytes(&pack.head));
+            }
             Self::Executor(ExecutorCommand::Input { task, data, last }) => {
                 hash.number(task.number);
                 hash.bytes(data);
                 hash.number(u64::from(*last));
             }
-            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+            Self::Executor(_)
+            | Self::Registry(_)
+            | Self::Client(_)
+            | Self::Connections(_)
+            | Self::Messenger(_) => {
                 hash.debug(self);
             }
         }
@@ -314,6 +329,10 @@ impl Entry for Command {
             Self::Connections(ConnectionCommand::SendPack { token, id, pack }) => {
                 let _ = write!(line, "< {token} SendPack {id} {} B", pack.head.len());
             }
+            Self::Messenger(MessengerCommand::Send { token, packs }) => {
+                let numbers: Vec<u64> = packs.iter().filter_map(first_word).collect();
+                let _ = write!(line, "< {token} Send {numbers:?}");
+            }
             Self::Executor(ExecutorCommand::Input { task, data, last }) => {
                 let _ = write!(line, "< Input {task} {} B, last {last}", data.len());
             }
@@ -321,7 +340,11 @@ impl Entry for Command {
                 let words: Vec<_> = spec.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
                 let _ = write!(line, "< Publish {token} {}", words.join(" "));
             }
-            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+            Self::Executor(_)
+            | Self::Registry(_)
+            | Self::Client(_)
+            | Self::Connections(_)
+            | Self::Messenger(_) => {
                 line.push_str("< command ");
                 cut(line, self);
             }
@@ -337,6 +360,10 @@ impl Entry for Notice {
                 hash.bytes(&pack.head);
                 mix_pieces(hash, &pack.bulk);
             }
+            Self::Messenger(MessengerNotice::Received { on, pack }) => {
+                hash.number(on.0);
+                hash.bytes(&pack.head);
+            }
             Self::Executor(ExecutorNotice::Output { task, attempt, stream, offset, data }) => {
                 hash.number(task.number);
                 hash.number(attempt.0);
@@ -344,7 +371,11 @@ impl Entry for Notice {
                 hash.number(*offset);
                 hash.bytes(data);
             }
-            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+            Self::Executor(_)
+            | Self::Registry(_)
+            | Self::Client(_)
+            | Self::Connections(_)
+            | Self::Messenger(_) => {
                 hash.debug(self);
             }
         }
@@ -355,10 +386,29 @@ impl Entry for Notice {
             Self::Connections(ConnectionNotice::Event(ConnectionEvent::Received { id, pack })) => {
                 let _ = write!(line, "! Received {id} {} B", pack.data_len());
             }
+            Self::Messenger(MessengerNotice::Received { on, pack }) => {
+                let _ = write!(line, "! Received {on} {:?} as {}", first_word(pack), pack.sequence);
+            }
+            Self::Messenger(MessengerNotice::Disconnected { on, reason, undelivered }) => {
+                let numbers: Vec<u64> = undelivered.iter().filter_map(first_word).collect();
+                let _ = write!(line, "! Disconnected {on}: {reason}, undelivered {numbers:?}");
+            }
+            Self::Messenger(MessengerNotice::Undelivered { to, reason, packs }) => {
+                let numbers: Vec<u64> = packs.iter().filter_map(first_word).collect();
+                let _ = write!(line, "! Undelivered {to}: {reason}, {numbers:?}");
+            }
+            Self::Messenger(MessengerNotice::Rejected { token, error, pack }) => {
+                let number = pack.as_ref().and_then(first_word);
+                let _ = write!(line, "! Rejected {token} {number:?}: {error}");
+            }
             Self::Executor(ExecutorNotice::Output { task, attempt, stream, offset, data }) => {
                 let _ = write!(line, "! Output {task} {attempt} {stream:?} at {offset}: {} B", data.len());
             }
-            Self::Executor(_) | Self::Registry(_) | Self::Client(_) | Self::Connections(_) => {
+            Self::Executor(_)
+            | Self::Registry(_)
+            | Self::Client(_)
+            | Self::Connections(_)
+            | Self::Messenger(_) => {
                 line.push_str("! ");
                 cut(line, self);
             }

@@ -74,10 +74,11 @@ impl super::Messenger {
         }
     }
 
-    pub(super) fn listening(&mut self, id: ConnectionId, address: Endpoint, out: &mut Out) {
+    pub(super) fn listening(&mut self, now: Instant, id: ConnectionId, address: Endpoint, out: &mut Out) {
         let Some(row) = self.listeners.rows.get_mut(&id) else { return };
         (row.open, row.address) = (true, address.clone());
-        out.notify(MessengerNotice::Listening { token: row.token, address });
+        out.notify(MessengerNotice::Listening { token: row.token, address: address.clone() });
+        self.claim_own(now, &address.into(), out);
         self.advertise();
     }
 

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 mod ledger;
 mod listeners;
 mod peers;
@@ -32,8 +33,8 @@ pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice, PeerRe
 
 use crate::backoff::Backoff;
 use crate::connection::{
-    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, DisconnectReason, KindId, LinkRule,
-    PeerInfo, Role, Volume,
+    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, ConnectionState, DisconnectReason,
+    KindId, LinkRule, PeerInfo, Role, Volume,
 };
 use crate::machine::{Actions, Event, Machine};
 use crate::pack::{DataHeader, DataPack, PackType};
@@ -183,13 +184,13 @@ impl Messenger {
         packs: impl IntoIterator<Item = (Token, DataPack)>,
         out: &mut Out,
     ) {
-        packs.into_iter().for_each(|(token, pack)| self.send_to(peer, token, pack, out));
+        packs.into_iter().for_each(|(token, pack)| self.send_to(now, peer, token, pack, out));
         if let Some(session) = self.peers.get(peer).and_then(|row| row.session) {
             self.manager.flush(now, session, out);
         }
     }
 
-    fn send_to(&mut self, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
+    fn send_to(&mut self, now: Instant, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
         let limits = &self.config.limits;
         if !matches!(pack.pack_type, PackType::DICT | PackType::RAW) {
             let error = MessengerError::Connection(ConnectionError::ReservedPackType(pack.pack_type));
@@ -197,29 +198,30 @@ impl Messenger {
         }
         let Some(row) = self.peers.get_mut(peer) else { return };
         let bytes = cost(&pack);
-        let Some(session) = row.session else {
-            if row.is_here {
-                return self.send_here(token, pack, out);
+        if let Some(session) = row.session {
+            match self.manager.may_send(session, &pack) {
+                Ok(()) => {
+                    self.manager.queue(session, pack);
+                    return row.ledger.push(token, bytes);
+                }
+                // It is ending, or over and about to say so: for the next one.
+                Err(ConnectionError::WrongState(_) | ConnectionError::UnknownConnection(_)) => {}
+                Err(error) => return reject(token, MessengerError::Connection(error), pack, out),
             }
-            if pack.data_len() > limits.max_data as usize {
-                let (size, limit) = (pack.data_len(), limits.max_data);
-                let error = MessengerError::Connection(ConnectionError::TooLarge { size, limit });
-                return reject(token, error, pack, out);
-            }
-            if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
-                return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
-            }
-            row.waiting_bytes += bytes;
-            row.waiting.push_back((token, pack));
-            return;
-        };
-        match self.manager.may_send(session, &pack) {
-            Ok(()) => {
-                self.manager.queue(session, pack);
-                row.ledger.push(token, bytes);
-            }
-            Err(error) => reject(token, MessengerError::Connection(error), pack, out),
+        } else if row.is_here {
+            return self.send_here(token, pack, out);
         }
+        if pack.data_len() > limits.max_data as usize {
+            let (size, limit) = (pack.data_len(), limits.max_data);
+            let error = MessengerError::Connection(ConnectionError::TooLarge { size, limit });
+            return reject(token, error, pack, out);
+        }
+        if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
+            return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
+        }
+        row.since.get_or_insert(now);
+        row.waiting_bytes += bytes;
+        row.waiting.push_back((token, pack));
     }
 
     /// To an address of our own: no network, the same promises.
@@ -234,6 +236,15 @@ impl Messenger {
         out.notify(MessengerNotice::Received { on: LOCAL, pack });
     }
 
+    /// A peer has turned out to be ourselves: what waits for it is here.
+    fn keep_here(&mut self, peer: PeerId, out: &mut Out) {
+        let Some(row) = self.peers.get_mut(peer) else { return };
+        row.waiting_bytes = 0;
+        for (token, pack) in core::mem::take(&mut row.waiting) {
+            self.send_here(token, pack, out);
+        }
+    }
+
     /// Makes a connection, if something waits for one and none is on its way.
     fn dial(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         let Some(row) = self.peers.get_mut(peer) else { return };
@@ -245,7 +256,6 @@ impl Messenger {
             row.dial = self.manager.create_to(KindId::MESSAGES, row.address.clone(), None).ok();
         }
         let Some(id) = row.dial else { return };
-        row.since.get_or_insert(now);
         row.dialling = true;
         if let Stage::Closing(end) = self.stage {
             self.timers.set(peer, end);
@@ -256,11 +266,20 @@ impl Messenger {
         debug_assert!(dialled.is_ok(), "an idle connection with a target: {dialled:?}");
     }
 
+    /// We listen at an address from now on: what was sent there before must not come behind what is sent later.
+    fn claim_own(&mut self, now: Instant, address: &Address, out: &mut Out) {
+        let waits = |peer: &PeerId| self.peers.get(*peer).is_some_and(|row| row.session.is_none());
+        if let Some(peer) = self.peers.at(address).filter(waits) {
+            self.keep_here(peer, out);
+            self.stop_dialling(now, peer, out);
+        }
+    }
+
     // ---- connections ----
 
     fn connection(&mut self, now: Instant, event: ConnectionEvent, out: &mut Out) {
         match event {
-            ConnectionEvent::Listening { id, address } => self.listening(id, address, out),
+            ConnectionEvent::Listening { id, address } => self.listening(now, id, address, out),
             ConnectionEvent::ListenFailed { id, error, .. } => self.listen_failed(now, id, error, out),
             ConnectionEvent::Connected { id, peer, .. } => {
                 let Some(mut known) = self.peers.of(id) else { return };
@@ -317,17 +336,20 @@ impl Messenger {
             return;
         }
         let address = info.address.clone().unwrap_or_else(|| info.socket.clone().into());
-        let waiting = self
-            .peers
-            .at(&address)
-            .filter(|peer| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here));
-        let peer = match waiting {
+        let known = self.peers.at(&address);
+        let free =
+            |peer: &PeerId| self.peers.get(*peer).is_some_and(|row| row.session.is_none() && !row.is_here);
+        let peer = match known.filter(free) {
             Some(peer) => peer,
-            None => {
+            None if known.is_some_and(|known| self.is_linked(known)) => {
                 // Where somebody else listens who is connected, too, it goes by its socket, at least for now.
-                let taken = self.peers.at(&address).is_some_and(|holder| self.is_linked(holder));
-                let address = if taken { info.socket.clone().into() } else { address };
-                self.peers.add(address, Backoff::new(self.config.limits.backoff))
+                self.peers.add(info.socket.clone().into(), Backoff::new(self.config.limits.backoff))
+            }
+            None => {
+                // If another instance was known there, the newest is now, and what waits for that one's end is for this one.
+                let peer = self.peers.add(address, Backoff::new(self.config.limits.backoff));
+                known.into_iter().for_each(|known| self.peers.pass_waiting(known, peer));
+                peer
             }
         };
         self.peers.connects(peer, id);
@@ -353,9 +375,11 @@ impl Messenger {
         self.timers.clear(&peer);
         for address in [Some(info.socket.clone().into()), info.address.clone()].into_iter().flatten() {
             // Who waits for that address waits for this peer: what is sent there later must not overtake it.
-            let same = self.peers.at(&address).filter(|other| {
-                *other != peer && self.peers.get(*other).is_some_and(|row| row.session.is_none())
-            });
+            let waits = |row: &peers::Peer| row.session.is_none() || !row.waiting.is_empty();
+            let same = self
+                .peers
+                .at(&address)
+                .filter(|other| *other != peer && self.peers.get(*other).is_some_and(waits));
             if let Some(same) = same {
                 waiting.append(&mut self.peers.merge(same, peer));
                 self.timers.clear(&same);
@@ -406,10 +430,12 @@ impl Messenger {
         }
     }
 
-    /// Whether a peer has a session that has a link.
+    /// Whether a peer has a session that has a link, and is not being closed.
     fn is_linked(&self, peer: PeerId) -> bool {
         let session = self.peers.get(peer).and_then(|row| row.session);
-        session.is_some_and(|session| self.manager.is_linked(session))
+        session.is_some_and(|session| {
+            self.manager.is_linked(session) && self.manager.state(session) == Some(ConnectionState::Connected)
+        })
     }
 
     fn disconnected(&mut self, now: Instant, id: ConnectionId, reason: DisconnectReason, out: &mut Out) {
@@ -454,10 +480,7 @@ impl Messenger {
             // Anybody can say that; it is so if our own listener has turned us away just before.
             DisconnectReason::Myself if core::mem::take(&mut self.met_myself) => {
                 row.is_here = true;
-                row.waiting_bytes = 0;
-                for (token, pack) in core::mem::take(&mut row.waiting) {
-                    self.send_here(token, pack, out);
-                }
+                self.keep_here(peer, out);
             }
             _ => {
                 let end = row.since.map_or(now, |since| since + self.config.limits.session_timeout);
@@ -533,19 +556,26 @@ impl Messenger {
         if let Some(session) = row.session {
             // A dial that is no longer needed must not hold up the end.
             let spare = row.dial.filter(|dial| row.dialling && *dial != session);
-            _ = self.manager.close_within(now, session, drain, out);
             spare.into_iter().for_each(|dial| _ = self.manager.close(now, dial, out));
+            _ = self.manager.close_within(now, session, drain, out);
         } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
             self.drop_waiting(now, peer, out);
-        } else if self.timers.at(&peer).is_none() {
-            // Its last tries; at the end what waits is reported.
-            self.timers.set(peer, now + drain);
+        } else {
+            // Its last tries, the next one of which may be due sooner; at the end what waits is reported.
+            let end = now + drain;
+            let due = self.timers.at(&peer).map_or(end, |due| due.min(end));
+            self.timers.set(peer, due);
         }
     }
 
     /// Gives up a peer without a session: what waits is reported.
     fn drop_waiting(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         self.give_up(peer, &DisconnectReason::Closed, out);
+        self.stop_dialling(now, peer, out);
+    }
+
+    /// A peer for which nothing waits any more.
+    fn stop_dialling(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         self.timers.clear(&peer);
         if let Some(dial) = self.peers.get_mut(peer).and_then(|row| {
             row.dialling = false;
@@ -639,11 +669,10 @@ impl Machine for Messenger {
             // Nothing is ever silently stuck.
             let moves = row.session.is_some() || row.dialling || self.timers.at(&id).is_some();
             assert!(moves || (row.is_here && row.waiting.is_empty()), "{:?} waits for nothing", row.address);
-            assert!(
-                row.session.is_none() || row.waiting.is_empty(),
-                "{:?} is connected, and waits",
-                row.address
-            );
+            let open = row
+                .session
+                .is_some_and(|session| self.manager.state(session) == Some(ConnectionState::Connected));
+            assert!(!open || row.waiting.is_empty(), "{:?} is connected, and waits", row.address);
         }
         if self.stage == Stage::Down {
             assert!(self.peers.len() == 0 && self.timers.is_empty(), "something outlived the end");

@@ -31,7 +31,7 @@ pub(super) struct Peer {
     /// What its session had not delivered, on its way to be told.
     pub(super) undelivered: Vec<DataPack>,
     pub(super) backoff: Backoff,
-    /// Since when it cannot be reached.
+    /// Since when something waits for a session.
     pub(super) since: Option<Instant>,
     /// Whether that was told.
     pub(super) warned: bool,
@@ -166,6 +166,17 @@ impl Peers {
             self.alias(into, address);
         }
         waiting
+    }
+
+    /// What waits for one peer waits for another, behind what waits for that.
+    pub(super) fn pass_waiting(&mut self, from: PeerId, into: PeerId) {
+        let Some(row) = self.rows.get_mut(&from) else { return };
+        let (mut waiting, bytes) =
+            (core::mem::take(&mut row.waiting), core::mem::take(&mut row.waiting_bytes));
+        if let Some(row) = self.rows.get_mut(&into) {
+            row.waiting.append(&mut waiting);
+            row.waiting_bytes += bytes;
+        }
     }
 
     /// This connection tells nothing more.

@@ -421,7 +421,7 @@ fn n7_times_without_end_are_waits_without_end() {
 fn n8_peers_that_come_and_go_fill_no_more_than_the_inbox() {
     let room = 1 << 20;
     let server = net_with(|options| options.inbox = room);
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = server.listen("127.0.0.1:0").unwrap().socket().unwrap();
     let full = |event: &NetEvent| matches!(event, NetEvent::Retrying { reason: DisconnectReason::Full, .. });
     // Each leaves as soon as it is in, and what it has sent by then stays.
     let mut sent = 0;
@@ -451,10 +451,10 @@ fn n8_peers_that_come_and_go_fill_no_more_than_the_inbox() {
 #[test]
 fn n8_addresses_that_nobody_needs_are_forgotten() {
     let (server, client) = (net(), net());
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = server.listen("127.0.0.1:0").unwrap().socket().unwrap();
     let kept = client.to(to).unwrap();
     for n in 0..10_000_u32 {
-        client.to(SocketAddr::from((n.to_be_bytes(), 1))).unwrap();
+        client.to(std::net::SocketAddr::from((n.to_be_bytes(), 1))).unwrap();
     }
     assert!(client.shared.counts().0 < 200, "{:?}", client.shared.counts());
     // A door that is held still leads there, and so does a new one.
@@ -467,7 +467,7 @@ fn n8_addresses_that_nobody_needs_are_forgotten() {
 fn n7_a_flush_waits_for_what_was_sent_before_it_and_not_for_as_many_others() {
     let server = net_with(|options| options.limits.max_data = 2 << 20);
     let client = net();
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = server.listen("127.0.0.1:0").unwrap().socket().unwrap();
     client.send(to, number(1)).unwrap();
     event(&client, |event| matches!(event, NetEvent::Connected { .. }));
     let flush = thread::spawn({
@@ -490,7 +490,7 @@ fn n7_a_flush_waits_for_what_was_sent_before_it_and_not_for_as_many_others() {
 #[test]
 fn how_peers_fare_is_told_while_they_are_known() {
     let (server, client) = (net(), net());
-    let to = server.listen("127.0.0.1:0").unwrap();
+    let to = server.listen("127.0.0.1:0").unwrap().socket().unwrap();
     assert_eq!((client.peers(), client.peer(to).unwrap()), (vec![], None));
     client.send(to, number(1)).unwrap();
     client.send(to, number(2)).unwrap();

@@ -29,7 +29,7 @@ impl Cluster {
                 self.stopped(proc);
                 Ok(())
             }
-            Notice::Registry(_) | Notice::Client(_) | Notice::Connections(_) => Ok(()),
+            Notice::Registry(_) | Notice::Client(_) | Notice::Connections(_) | Notice::Messenger(_) => Ok(()),
         }
     }
 

@@ -24,8 +24,8 @@ impl Mesh {
     pub(super) fn peace(&mut self) -> Result<(), Failure> {
         self.world.heal();
         for at in 0..self.nodes.len() {
-            self.world.power_on(self.nodes[at].host);
-            if self.nodes[at].proc.is_none() {
+            self.world.power_on(self.weather.host(at));
+            if self.weather.proc(at).is_none() {
                 self.start(at);
             }
         }
@@ -42,7 +42,7 @@ impl Mesh {
     }
 
     fn procs(&self) -> Vec<ProcId> {
-        self.nodes.iter().filter_map(|node| node.proc).collect()
+        self.weather.procs().collect()
     }
 
     /// Until everybody reaches everybody and all agree. `spoken`: every session has had messages.
@@ -69,7 +69,7 @@ impl Mesh {
     fn reach(&mut self) -> Option<(ProcId, &'static str, String)> {
         let mut missing = None;
         for at in 0..self.nodes.len() {
-            let Some(proc) = self.nodes[at].proc else { continue };
+            let Some(proc) = self.weather.proc(at) else { continue };
             for other in (0..self.nodes.len()).filter(|other| *other != at) {
                 for kind in Kinds::DIALLED {
                     if !self.nodes[at].table.reaches(kind, self.nodes[other].instance) {
@@ -84,8 +84,8 @@ impl Mesh {
 
     /// The first thing that the nodes do not agree on.
     fn disagreement(&self, spoken: bool) -> Option<(ProcId, &'static str, String)> {
-        for node in &self.nodes {
-            let proc = node.proc?;
+        for (at, node) in self.nodes.iter().enumerate() {
+            let proc = self.weather.proc(at)?;
             let mut links = 0;
             for (id, row) in node.table.up() {
                 links += 1;
@@ -164,7 +164,7 @@ impl Mesh {
     /// A message on each session, from each end; or only on those that have had none.
     fn talk(&mut self, first: bool) {
         for at in 0..self.nodes.len() {
-            let Some(proc) = self.nodes[at].proc else { continue };
+            let Some(proc) = self.weather.proc(at) else { continue };
             for id in self.ledger.of(proc) {
                 let spoken = self.ledger.at(proc, id).is_some_and(|(_, end)| end.partner.is_some());
                 if !(first && spoken) {
@@ -180,7 +180,7 @@ impl Mesh {
         self.calm = true;
         let mut closed = Vec::new();
         for at in 0..self.nodes.len() {
-            let Some(proc) = self.nodes[at].proc else { continue };
+            let Some(proc) = self.weather.proc(at) else { continue };
             for id in self.ledger.of(proc) {
                 let Some((key, end)) = self.ledger.at(proc, id) else { continue };
                 let (kind, peer, partner) = (end.kind, end.peer, end.partner);
@@ -214,8 +214,8 @@ impl Mesh {
     fn rests(&mut self) -> Result<(), Failure> {
         let limit = self.world.ctx.now + BOUND;
         loop {
-            let left = self.nodes.iter().find_map(|node| {
-                let proc = node.proc?;
+            let left = self.nodes.iter().enumerate().find_map(|(at, node)| {
+                let proc = self.weather.proc(at)?;
                 let (unfinished, [links, listeners, ..]) =
                     (self.world.unfinished(proc), self.world.census(proc));
                 let up = node.table.up().count();

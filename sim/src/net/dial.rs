@@ -194,6 +194,7 @@ impl Net {
         let (Some(link), Some(id)) = (entry.armed, entry.backlog.front().copied()) else { return };
         entry.armed = None;
         let lag = ctx.lag();
+        entry.told_at = ctx.now + lag;
         if ctx.fault(Fault::AcceptFails, 20) {
             let error = NetError::Exhausted;
             ctx.after(lag, deliver(proc, NetEvent::AcceptFailed { listener, link, error }));

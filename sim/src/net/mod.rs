@@ -122,6 +122,8 @@ struct Listener {
     address: SocketAddr,
     backlog: VecDeque<StreamId>,
     armed: Option<LinkId>,
+    /// When the last newcomer is told: that it is closed comes behind.
+    told_at: Micros,
     capacity: usize,
 }
 
@@ -188,9 +190,11 @@ impl Net {
                 }
             }
             NetAction::Unlisten { listener } => {
+                let found = self.listeners.iter().find(|l| l.owner == proc && l.id == listener);
+                let told_at = found.map_or(0, |entry| entry.told_at);
                 self.drop_listener(ctx, proc, Some(listener));
-                let lag = ctx.lag();
-                ctx.after(lag, deliver(proc, NetEvent::Unlistened { listener }));
+                let at = told_at.max(ctx.now + ctx.lag());
+                ctx.at(at, deliver(proc, NetEvent::Unlistened { listener }));
             }
             NetAction::Dial { link, address: Endpoint::Ip(address) } => {
                 self.dial(ctx, proc, host, link, address);
@@ -321,6 +325,7 @@ impl Net {
                 address,
                 backlog: VecDeque::new(),
                 armed: None,
+                told_at: 0,
                 capacity: BACKLOG,
             });
             NetEvent::Listening { listener, address: address.into() }

@@ -1,5 +1,4 @@
 //! The messenger's commands, one by one, without a network. With one it runs in the simulator.
-#![allow(clippy::unwrap_used)]
 
 use xxnet_core::messenger::{Messenger, MessengerCommand, MessengerError, MessengerNotice};
 use xxnet_core::net::{Endpoint, NetAction, NetEvent};
