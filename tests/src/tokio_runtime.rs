@@ -4,9 +4,9 @@
 //! fulfils, and [`conformance`](crate::conformance) is the suite that shows whether a runtime of your own fulfils them all. What
 //! the words mean stands beside each of them in `core/src/net.rs`.
 //!
-//! **Disk and processes it does not have**: each request about them is answered with `System(ENOSYS)`, as the runtime on mio does
-//! when it was given neither. So it can carry connections, messengers, clients and registries; an executor on it publishes, but runs
-//! nothing.
+//! **Disk, processes and Unix sockets it does not have**, and says so: each request about the first two is answered with
+//! `System(ENOSYS)`, as the runtime on mio does when it was given neither, and a Unix socket's path is an address that is not
+//! available. So it can carry connections, messengers, clients and registries; an executor on it publishes, but runs nothing.
 //!
 //! ```
 //! use tokio::sync::mpsc;
