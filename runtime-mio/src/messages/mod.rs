@@ -57,7 +57,7 @@ pub use account::Sender;
 pub use events::{Events, NetEvent};
 pub use message::{Held, IntoPayload, Message, Payload, ToAddress};
 
-use crate::Driver;
+use crate::{Driver, Options, SocketOptions};
 use shared::{Lifeline, Shared};
 use std::fmt;
 use std::io;
@@ -80,15 +80,23 @@ pub struct NetOptions {
     pub name: String,
     /// Bytes that wait for one peer to take them, at most (32 MiB).
     pub queue: usize,
-    /// Everything else.
+    /// Everything else that is counted.
     pub limits: Limits,
+    /// How the sockets of links are set.
+    pub sockets: SocketOptions,
 }
 
 impl NetOptions {
     /// The defaults.
     pub fn new(key: ClusterKey) -> Self {
         let limits = Limits::default();
-        Self { key, name: String::new(), queue: limits.session_queue, limits }
+        Self {
+            key,
+            name: String::new(),
+            queue: limits.session_queue,
+            limits,
+            sockets: SocketOptions::default(),
+        }
     }
 }
 
@@ -110,7 +118,7 @@ impl Net {
     /// Starts the thread that does all input and output; nothing listens yet.
     ///
     /// # Errors
-    /// [`StartError`]: limits that contradict each other, or no descriptors, thread or random bytes to be had.
+    /// [`StartError`]: limits that contradict each other, options that the system does not take, or no descriptors, thread or random bytes to be had.
     pub fn start(options: NetOptions) -> Result<Self, StartError> {
         let mut limits = options.limits;
         // The queue is counted where messages are sent from; the machine behind it never has to refuse one.
@@ -130,7 +138,8 @@ impl Net {
             limits: limits.clone(),
         };
         let driver =
-            Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
+            Driver::new(Messenger::new(config), Options { sockets: options.sockets, ..Options::default() })
+                .map_err(StartError::Io)?;
         let shared = Arc::new(Shared::new(driver.alarm(), options.queue, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
@@ -261,7 +270,7 @@ impl Net {
 pub enum StartError {
     /// Two limits contradict each other.
     Limits(LimitsError),
-    /// The system's word.
+    /// The system's word, also on the options of sockets.
     Io(io::Error),
 }
 
