@@ -672,7 +672,7 @@ fn the_congestion_control_is_the_one_that_was_chosen() {
 fn what_the_system_does_not_take_is_an_error_at_the_start() {
     let plain = SocketOptions::default();
     let says = |options: SocketOptions| options.check().unwrap_err().to_string();
-    let none = SocketOptions { congestion: Some("no-such".into()), ..plain.clone() };
+    let none = SocketOptions { congestion: Some("no-such".into()), ..plain };
     assert!(says(none.clone()).starts_with("the congestion control 'no-such' cannot be had here: "));
     for time in [Duration::ZERO, Duration::from_millis(1500)] {
         assert!(says(SocketOptions { keepalive: Some(time), ..plain.clone() }).starts_with("keepalive is"));
