@@ -63,6 +63,7 @@ pub use disk::DiskOptions;
 pub use driver::{Driver, Flow, Options};
 pub use handle::{Handle, MAILBOX, SendError};
 pub use messages::Net;
+pub use net::SocketOptions;
 pub use process::Processes;
 pub use supervisor::Supervisor;
 pub use workdir::WorkDir;

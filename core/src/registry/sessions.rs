@@ -130,3 +130,19 @@ impl Sessions {
         assert!(self.timers.iter().all(|(id, _)| self.sessions.contains_key(id)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r1_a_unix_socket_is_no_address_for_others() {
+        // Not even of a member on the registry's own host: others are elsewhere.
+        let [socket, local] =
+            ["127.0.0.1:5000", "127.0.0.1:7000"].map(|at| Endpoint::Ip(at.parse().unwrap()));
+        let session = Session { peer: InstanceId([7; 16]), socket, local, standing: Standing::Newcomer };
+        assert_eq!(session.reached_at(&Address::Unix("/run/x.sock".into())), None);
+        let wild: Address = ":7000".parse().unwrap();
+        assert_eq!(session.reached_at(&wild), Some("127.0.0.1:7000".parse().unwrap()));
+    }
+}

@@ -54,6 +54,17 @@ fn r1_registrations_beyond_all_bounds_are_refused() {
 }
 
 #[test]
+fn r1_a_unix_socket_is_no_address_for_others() {
+    let address = || "unix:/run/x.sock".parse().unwrap();
+    is_thrown_out(false, |_, _| {
+        Message::from(Register { address: address(), ..register("bad", 1) }).into_pack()
+    });
+    is_thrown_out(true, |world, bad| {
+        Message::from(Publish { publisher: address(), ..world.publication(bad) }).into_pack()
+    });
+}
+
+#[test]
 fn p6_what_is_no_message_is_refused() {
     is_thrown_out(true, |_, _| DataPack::new(PackType(31_000), Vec::new()));
     is_thrown_out(true, |_, _| DataPack::new(PackType(34), vec![1]));

@@ -102,7 +102,7 @@ pub(crate) fn executor(
         }
     };
     let disk = DiskOptions { work_dir: work.as_ref().map(|work| work.path().to_path_buf()) };
-    let options = Options { disk: Some(disk), processes };
+    let options = Options { disk: Some(disk), processes, ..Options::default() };
     // The work folder goes after everything that writes there.
     let ended = drive(Executor::new(config, settings), options, begin, on_notice);
     drop(work);

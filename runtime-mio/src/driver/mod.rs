@@ -4,7 +4,7 @@ use crate::alarm::{Alarm, Completion, Outbox, WAKE};
 use crate::clock;
 use crate::disk::{Disk, DiskOptions};
 use crate::handle::{Handle, MAILBOX, Mailbox};
-use crate::net::{Net, net_error};
+use crate::net::{Net, SocketOptions, net_error};
 use crate::process::Processes;
 use crate::timer::{TIMER, Timer};
 use mio::{Events, Poll, Token};
@@ -34,6 +34,8 @@ pub struct Options {
     pub disk: Option<DiskOptions>,
     /// Commands; without it each is answered with `System(ENOSYS)`.
     pub processes: Option<Processes>,
+    /// How the sockets of links are set.
+    pub sockets: SocketOptions,
 }
 
 /// Whether the loop goes on after a notice.
@@ -89,8 +91,10 @@ impl<M: Machine> Driver<M> {
     /// Prepares to run `machine`; nothing happens yet.
     ///
     /// # Errors
-    /// The system's, if it has no descriptors left, or the work directory cannot be used.
+    /// The system's, if it has no descriptors left, or the work directory cannot be used; `InvalidInput` and others, if the
+    /// system does not take the options of sockets.
     pub fn new(machine: M, options: Options) -> io::Result<Self> {
+        options.sockets.check()?;
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry())?;
         let outbox = Outbox::new(Arc::clone(&alarm));
@@ -102,7 +106,7 @@ impl<M: Machine> Driver<M> {
             machine,
             events: Events::with_capacity(POLLED),
             timer: Timer::new(poll.registry())?,
-            net: Net::new(poll.registry().try_clone()?, outbox.clone()),
+            net: Net::new(poll.registry().try_clone()?, outbox.clone(), options.sockets),
             disk: options.disk.map(|options| Disk::new(options, outbox.clone())),
             processes,
             mailbox: Mailbox::new(Arc::clone(&alarm)),

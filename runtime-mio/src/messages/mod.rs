@@ -124,7 +124,7 @@ pub use events::{Events, NetEvent};
 pub use message::{Held, IntoPayload, Message, Payload, ToAddress};
 pub use xxnet_core::messenger::PeerReport;
 
-use crate::Driver;
+use crate::{Driver, Options, SocketOptions};
 use shared::{Lifeline, Shared};
 use std::fmt;
 use std::io;
@@ -150,15 +150,24 @@ pub struct NetOptions {
     /// Bytes that wait to be received, of all peers together (256 MiB): while there are more, no new peer may begin, and tries
     /// again. Each that is connected may always send its `session_window` ahead.
     pub inbox: usize,
-    /// Everything else.
+    /// Everything else that is counted.
     pub limits: Limits,
+    /// How the sockets of links are set.
+    pub sockets: SocketOptions,
 }
 
 impl NetOptions {
     /// The defaults.
     pub fn new(key: ClusterKey) -> Self {
         let limits = Limits::default();
-        Self { key, name: String::new(), queue: limits.session_queue, inbox: 256 << 20, limits }
+        Self {
+            key,
+            name: String::new(),
+            queue: limits.session_queue,
+            inbox: 256 << 20,
+            limits,
+            sockets: SocketOptions::default(),
+        }
     }
 }
 
@@ -180,7 +189,7 @@ impl Net {
     /// Starts the thread that does all input and output; nothing listens yet.
     ///
     /// # Errors
-    /// [`StartError`]: limits that contradict each other, or no descriptors, thread or random bytes to be had.
+    /// [`StartError`]: limits that contradict each other, options that the system does not take, or no descriptors, thread or random bytes to be had.
     pub fn start(options: NetOptions) -> Result<Self, StartError> {
         let mut limits = options.limits;
         // The queue is counted where messages are sent from; the machine behind it never has to refuse one.
@@ -200,7 +209,8 @@ impl Net {
             limits: limits.clone(),
         };
         let driver =
-            Driver::new(Messenger::new(config), crate::Options::default()).map_err(StartError::Io)?;
+            Driver::new(Messenger::new(config), Options { sockets: options.sockets, ..Options::default() })
+                .map_err(StartError::Io)?;
         let shared = Arc::new(Shared::new(driver.alarm(), options.queue, options.inbox, &limits));
         thread::start(driver, Arc::clone(&shared)).map_err(StartError::Io)?;
         Ok(Self { _lifeline: Arc::new(Lifeline::new(Arc::clone(&shared))), shared })
@@ -345,7 +355,7 @@ impl Net {
 pub enum StartError {
     /// Two limits contradict each other.
     Limits(LimitsError),
-    /// The system's word.
+    /// The system's word, also on the options of sockets.
     Io(io::Error),
 }
 

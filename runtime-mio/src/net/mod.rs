@@ -6,6 +6,7 @@
 
 mod error;
 mod link;
+mod options;
 mod unix;
 
 use crate::alarm::Outbox;
@@ -23,6 +24,7 @@ use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{LinkId, ListenerId};
 
 pub(crate) use error::net_error;
+pub use options::SocketOptions;
 
 /// Received bytes share pieces of memory of this size.
 const CHUNK: usize = 512 << 10;
@@ -37,6 +39,7 @@ const LARGEST_ID: u64 = 1 << 60;
 #[derive(Debug)]
 pub(crate) struct Net {
     registry: Registry,
+    options: SocketOptions,
     names: Names,
     links: HashMap<LinkId, Link>,
     listeners: HashMap<ListenerId, Listener>,
@@ -58,9 +61,10 @@ struct Listener {
 }
 
 impl Net {
-    pub(crate) fn new(registry: Registry, outbox: Outbox) -> Self {
+    pub(crate) fn new(registry: Registry, outbox: Outbox, options: SocketOptions) -> Self {
         Self {
             registry,
+            options,
             names: Names::new(outbox),
             links: HashMap::new(),
             listeners: HashMap::new(),
@@ -197,7 +201,7 @@ impl Net {
     }
 
     fn listen(&mut self, listener: ListenerId, address: Endpoint, out: &mut VecDeque<NetEvent>) {
-        let opened = Listener::open(address).and_then(|open| {
+        let opened = Listener::open(address, &self.options).and_then(|open| {
             let token = token(listener.0, true)?;
             self.registry.register(&mut SourceFd(&open.socket.as_raw_fd()), token, Interest::READABLE)?;
             Ok(open)
@@ -224,7 +228,9 @@ impl Net {
                     let Ok(token) = token(link.0, false) else { continue };
                     open.armed = None;
                     let adopted = socket.set_nonblocking(true).and_then(|()| {
-                        adopt(&self.registry, &socket, &peer, token)?;
+                        // Not every socket has its listener's.
+                        self.options.size(&socket)?;
+                        adopt(&self.registry, &socket, &peer, token, &self.options)?;
                         self.links.insert(link, Link::new(link, socket, peer.clone(), Phase::Open));
                         Ok(())
                     });
@@ -252,22 +258,22 @@ impl Net {
             Endpoint::Ip(socket) => SockAddr::from(*socket),
             Endpoint::Unix(path) => SockAddr::unix(path)?,
         };
-        let socket = new_socket(&to)?;
+        let socket = new_socket(&to, &self.options)?;
         match socket.connect(&to) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        adopt(&self.registry, &socket, &address, token)?;
+        adopt(&self.registry, &socket, &address, token, &self.options)?;
         self.links.insert(link, Link::new(link, socket, address, Phase::Dialing));
         Ok(())
     }
 }
 
 impl Listener {
-    fn open(address: Endpoint) -> io::Result<Self> {
+    fn open(address: Endpoint, options: &SocketOptions) -> io::Result<Self> {
         let (socket, file, address) = match address {
             Endpoint::Ip(at) => {
-                let socket = new_socket(&at.into())?;
+                let socket = new_socket(&at.into(), options)?;
                 if at.is_ipv6() {
                     // An IPv6 wildcard beside an IPv4 one on the same port; systems that cannot do it keep their own way.
                     let _ = socket.set_only_v6(true);
@@ -280,7 +286,7 @@ impl Listener {
                 (socket, None, Endpoint::Ip(at))
             }
             Endpoint::Unix(path) => {
-                let socket = new_socket(&SockAddr::unix(&path)?)?;
+                let socket = new_socket(&SockAddr::unix(&path)?, options)?;
                 let (path, file) = unix::bind(&socket, &path)?;
                 (socket, Some(file), Endpoint::Unix(path))
             }
@@ -302,32 +308,26 @@ impl Listener {
     }
 }
 
-fn new_socket(address: &SockAddr) -> io::Result<Socket> {
+fn new_socket(address: &SockAddr, options: &SocketOptions) -> io::Result<Socket> {
     let protocol = if address.is_unix() { None } else { Some(Protocol::TCP) };
     let socket = Socket::new(address.domain(), Type::STREAM, protocol)?;
     socket.set_nonblocking(true)?;
+    options.size(&socket)?;
     Ok(socket)
 }
 
 /// A link's socket as we want it, and seen by the poll.
-fn adopt(registry: &Registry, socket: &Socket, peer: &Endpoint, token: Token) -> io::Result<()> {
-    if let Endpoint::Ip(peer) = peer {
-        // Messages leave when they are sent; batching is the outbox's, not the system's.
-        socket.set_tcp_nodelay(true)?;
-        if peer.ip().to_canonical().is_loopback() {
-            no_pacing(socket);
-        }
+fn adopt(
+    registry: &Registry,
+    socket: &Socket,
+    peer: &Endpoint,
+    token: Token,
+    options: &SocketOptions,
+) -> io::Result<()> {
+    if let Endpoint::Ip(_) = peer {
+        options.tune(socket, peer.host().is_loopback())?;
     }
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE | Interest::WRITABLE)
-}
-
-/// Within one host nothing is congested: a congestion control that paces what it sends (BBR, a default of some systems)
-/// costs a third of a transfer's time there. Reno does not, and any process may choose it.
-fn no_pacing(socket: &Socket) {
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_congestion(b"reno");
-    #[cfg(not(target_os = "linux"))]
-    let _ = socket;
 }
 
 /// Errors that Linux passes on from the newcomer's own connection.

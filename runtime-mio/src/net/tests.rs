@@ -29,10 +29,15 @@ fn ip(address: impl Into<SocketAddr>) -> Endpoint {
 
 impl Loop {
     fn new() -> Self {
+        Self::with(SocketOptions::default())
+    }
+
+    fn with(options: SocketOptions) -> Self {
+        options.check().unwrap();
         let poll = Poll::new().unwrap();
         let alarm = Alarm::new(poll.registry()).unwrap();
         let outbox = Outbox::new(Arc::clone(&alarm));
-        let net = Net::new(poll.registry().try_clone().unwrap(), outbox.clone());
+        let net = Net::new(poll.registry().try_clone().unwrap(), outbox.clone(), options);
         Self { poll, events: Events::with_capacity(64), alarm, outbox, net, out: VecDeque::new() }
     }
 
@@ -595,4 +600,90 @@ fn every_socket_is_close_on_exec_and_sends_at_once() {
         // SAFETY: takes no pointers.
         assert_eq!(unsafe { libc::fcntl(fd, libc::F_GETFD) } & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
     }
+}
+
+/// The sockets of a link that was dialled, of one that was accepted, and of two over a Unix socket.
+fn sockets_with(options: SocketOptions, look: impl Fn(&Socket, bool)) {
+    let mut run = Loop::with(options);
+    let _peer = run.accepted(1);
+    let listener = StdListener::bind(LOOPBACK).unwrap();
+    run.act(NetAction::Dial { link: LinkId(2), address: ip(listener.local_addr().unwrap()) });
+    assert!(matches!(run.next(), NetEvent::Dialed { .. }));
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x");
+    listen_at(&mut run, 2, &path).unwrap();
+    run.act(NetAction::Accept { listener: ListenerId(2), link: LinkId(3) });
+    run.act(NetAction::Dial { link: LinkId(4), address: unix(&path) });
+    assert!(!matches!(
+        (run.next(), run.next()),
+        (NetEvent::DialFailed { .. }, _) | (_, NetEvent::DialFailed { .. })
+    ));
+    assert_eq!(run.net.links.len(), 4);
+    run.net.links.iter().for_each(|(link, open)| look(&open.socket, link.0 <= 2));
+}
+
+#[test]
+fn every_option_reaches_the_sockets() {
+    let plain = SocketOptions::default();
+    sockets_with(plain.clone(), |socket, tcp| {
+        assert!(!tcp || socket.tcp_nodelay().unwrap());
+        assert!(!socket.keepalive().unwrap());
+    });
+    sockets_with(SocketOptions { nodelay: false, ..plain.clone() }, |socket, tcp| {
+        assert!(!tcp || !socket.tcp_nodelay().unwrap());
+    });
+    let keepalive = Some(Duration::from_secs(77));
+    sockets_with(SocketOptions { keepalive, ..plain.clone() }, |socket, tcp| {
+        assert_eq!(socket.keepalive().unwrap(), tcp);
+        if tcp {
+            assert_eq!(Some(socket.tcp_keepalive_time().unwrap()), keepalive);
+            assert_eq!(Some(socket.tcp_keepalive_interval().unwrap()), keepalive);
+        }
+    });
+    // Linux doubles what is asked for; without it, these are not what a socket has.
+    let (send_buffer, receive_buffer) = (Some(20_000), Some(30_000));
+    sockets_with(SocketOptions { send_buffer, receive_buffer, ..plain }, |socket, _| {
+        assert!((20_000..=40_000).contains(&socket.send_buffer_size().unwrap()));
+        assert!((30_000..=60_000).contains(&socket.recv_buffer_size().unwrap()));
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_congestion_control_is_the_one_that_was_chosen() {
+    let name = |socket: &Socket| {
+        let name = socket.tcp_congestion().unwrap();
+        String::from_utf8(name).unwrap().trim_end_matches('\0').to_owned()
+    };
+    let system = name(&Socket::new(socket2::Domain::IPV4, Type::STREAM, None).unwrap());
+    for (chosen, expected) in
+        [(None, "reno"), (Some(system.clone()), &*system), (Some("reno".into()), "reno")]
+    {
+        let options = SocketOptions { congestion: chosen, ..SocketOptions::default() };
+        sockets_with(options, |socket, tcp| assert!(!tcp || name(socket) == expected));
+    }
+    // Within this host alone, unless it was chosen.
+    let socket = Socket::new(socket2::Domain::IPV4, Type::STREAM, None).unwrap();
+    SocketOptions::default().tune(&socket, false).unwrap();
+    assert_eq!(name(&socket), system);
+}
+
+#[test]
+fn what_the_system_does_not_take_is_an_error_at_the_start() {
+    let plain = SocketOptions::default();
+    let says = |options: SocketOptions| options.check().unwrap_err().to_string();
+    let none = SocketOptions { congestion: Some("no-such".into()), ..plain };
+    assert!(says(none.clone()).starts_with("the congestion control 'no-such' cannot be had here: "));
+    for time in [Duration::ZERO, Duration::from_millis(1500)] {
+        assert!(says(SocketOptions { keepalive: Some(time), ..plain.clone() }).starts_with("keepalive is"));
+    }
+    for size in [0, usize::MAX] {
+        assert!(says(SocketOptions { send_buffer: Some(size), ..plain.clone() }).contains("1 GiB"));
+        assert!(says(SocketOptions { receive_buffer: Some(size), ..plain.clone() }).contains("1 GiB"));
+    }
+    // The driver asks, and `Net` hands it on.
+    let mut options = crate::messages::NetOptions::new(xxnet_core::ClusterKey([1; 32]));
+    options.sockets = none;
+    let failed = crate::messages::Net::start(options).unwrap_err();
+    assert!(failed.to_string().contains("'no-such'"), "{failed}");
 }

@@ -193,7 +193,7 @@ fn transfer(from: &Path, to: &Path) {
     let bytes = |path: &Path| path.to_path_buf().into_os_string().into_encoded_bytes();
     let run = |go: Go, mut listening: Box<dyn FnMut(SocketAddr) + Send>| {
         thread::spawn(move || {
-            let options = Options { disk: Some(DiskOptions::default()), processes: None };
+            let options = Options { disk: Some(DiskOptions::default()), ..Options::default() };
             let mut driver = Driver::new(End::default(), options).unwrap();
             driver.handle().send(go).unwrap();
             let run = driver.run(|notice, _| match notice {
