@@ -42,7 +42,7 @@ pub(crate) fn at(node: usize) -> core::net::SocketAddr {
 
 /// Everything here goes over IP.
 fn over_ip(endpoint: &xxnet_core::net::Endpoint) -> core::net::SocketAddr {
-    endpoint.socket().unwrap()
+    endpoint.socket().expect("an IP address")
 }
 
 /// A message that says which it is.

@@ -442,7 +442,7 @@ fn t12_needs_may_change_with_a_further_publication_and_labels_with_a_further_reg
     let one = labelled(&mut world, "one", &[]);
     let publish = world.publication(publisher);
     let needs = vec!["gpu".parse().unwrap()];
-    world.say(publisher, PublishNeeding { publish: publish.clone(), needs: needs.clone() });
+    world.say(publisher, PublishNeeding { publish: publish.clone(), needs });
     assert_eq!(world.assigned(one), []);
     world.say(one, Register { labels: vec![("gpu".into(), "any".into())], ..register("one", 1) });
     assert_eq!(world.assigned(one), [publish.task]);
