@@ -94,9 +94,9 @@ fn the_round_trip_is_known_from_the_handshake_and_measured_again_while_nothing_i
     // Nothing takes any time in this world.
     assert_eq!(known(&world), [Some(Duration::ZERO); 2]);
     // A heartbeat later it asks, and what it asks takes its time.
-    world.now = world.now + Duration::from_secs(3);
+    world.now += Duration::from_secs(3);
     world.step(0, Event::Tick);
-    world.now = world.now + Duration::from_millis(40);
+    world.now += Duration::from_millis(40);
     world.run();
     assert_eq!(world.statistics(0, a).round_trip, Some(Duration::from_millis(40)));
     // Nobody asked for it, so nobody is told.
