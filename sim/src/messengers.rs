@@ -42,7 +42,7 @@ use xxnet_core::config::{ClusterKey, Config};
 use xxnet_core::connection::DisconnectReason;
 use xxnet_core::messenger::{Messenger, MessengerCommand, MessengerNotice};
 use xxnet_core::net::Endpoint;
-use xxnet_core::{ConnectionId, InstanceId, Token};
+use xxnet_core::{ConnectionId, Token};
 
 const PORT: u16 = 9000;
 
@@ -239,7 +239,7 @@ impl Messengers {
                 self.keeps(proc, undelivered, "a session was over")?;
             }
             MessengerNotice::Undelivered { packs, .. } => {
-                self.keeps(proc, packs, "an address was given up")?
+                self.keeps(proc, packs, "an address was given up")?;
             }
             MessengerNotice::Interrupted { on, reason }
                 if (self.calm || self.world.ctx.calm) && self.account.stays(proc, *on) =>
@@ -370,9 +370,4 @@ impl Messengers {
         let what = format!("is not down {late} ms after it should be; it has {left:?}");
         Err(self.world.failure(proc, FailureKind::Liveness, "down", what))
     }
-}
-
-/// Names one run of a node for messages of failures.
-fn who(instance: InstanceId) -> impl core::fmt::Display {
-    instance
 }

@@ -14,7 +14,7 @@ fn stdout(output: &Output) -> String {
 /// The same seed in two other processes and in this one.
 #[test]
 fn x1_one_seed_has_one_trace_in_every_process() {
-    for seed in ["2", "3", "17"] {
+    for seed in ["2", "3", "5", "17"] {
         let (one, other) = (stdout(&program(&["--seed", seed])), stdout(&program(&["--seed", seed])));
         assert_eq!(one, other);
         let here = run_one(seed.parse().expect("a number"), false).report.hash;
@@ -35,8 +35,8 @@ fn x1_debug_and_release_have_one_trace() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         stdout(&output)
     };
-    // Of clusters and of connections alone; then many at once, whose combined hash stands in the last line.
-    for seed in ["0", "2", "3", "7", "17"] {
+    // Of clusters, of connections alone and of messengers; then many at once, whose combined hash stands in the last line.
+    for seed in ["0", "2", "3", "5", "7", "17"] {
         assert_eq!(
             stdout(&program(&["--seed", seed])),
             there(&["--seed", seed]),

@@ -5,7 +5,7 @@ use crate::peer::*;
 use crate::world::*;
 use std::time::Duration;
 use xxnet_core::connection::*;
-use xxnet_core::net::NetError;
+use xxnet_core::net::{NetError, NetEvent};
 use xxnet_core::pack::{DataPack, PackType};
 use xxnet_core::*;
 
@@ -317,6 +317,37 @@ fn n3_n13_the_other_end_is_half_open() {
         world.pass(Duration::from_secs(1));
         assert_eq!((world.texts(0), world.texts(1)), (vec!["2".into()], vec!["1".into()]), "{kind}");
         assert_eq!((world.open_ends(0), world.open_ends(1)), (1, 1));
+    }
+}
+
+/// The dialler is established with the Welcome; its Confirm comes to an end that is gone, and nobody tells it. The other end has no
+/// session, and dials by itself.
+#[test]
+fn n13_established_at_one_end_only() {
+    // The dialler is the one who chooses, or the one who follows.
+    for (here, there) in [(0, 1), (1, 0)] {
+        let at = [A, B];
+        let mut world = two();
+        let a = world.create_to(here, PAIR, at[there], None).unwrap();
+        world.connect(here, a, None).unwrap();
+        while world.state(here, a) != Some(ConnectionState::Connected) {
+            assert!(world.run_one(), "a dial that is answered");
+        }
+        world.send_all(here, a, &["1", "2"]);
+        world.events.retain(|(node, event)| *node != there || !matches!(event, NetEvent::Received { .. }));
+        world.reset(world.newest_end(there));
+        let b = world.create_to(there, PAIR, at[here], None).unwrap();
+        world.connect(there, b, None).unwrap();
+        world.run();
+        let (texts, told) = world.receive(there);
+        assert!(matches!(told[0], ConnectionEvent::TurnedAway { .. }), "it was never there: {told:?}");
+        assert_eq!(texts, ["1", "2"], "what was sent on the link that was one end's alone");
+        assert_eq!(world.state(there, b), Some(ConnectionState::Connected));
+        world.send_all(there, b, &["back"]);
+        world.pass(Duration::from_secs(1));
+        assert_eq!((world.texts(there), world.texts(here)), (vec![], vec!["back".into()]), "nothing twice");
+        assert_eq!((world.open_ends(here), world.open_ends(there)), (1, 1), "one link is left");
+        assert_eq!(world.state(here, a), Some(ConnectionState::Connected), "the same session all along");
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! It sees all nodes, of the dead too, and knows nothing of connections: what is promised does not depend on them.
 
+use super::PORT;
 use super::temper::Temper;
-use super::{PORT, who};
 use crate::clock::Micros;
 use crate::context::{HostId, ProcId};
 use crate::mesh::Sessions;
@@ -326,13 +326,13 @@ impl Account {
             let Some(end) = self.ends.get(key) else { continue };
             let other = self.processes.iter().find(|(_, other)| other.instance == end.peer);
             let Some((other, _)) = other else {
-                let what = format!("still has a session with {}, which is no more", who(end.peer));
+                let what = format!("still has a session with {}, which is no more", end.peer);
                 return Some(("crash", what));
             };
             let agrees = |key: &Key| self.ends.get(key).is_some_and(|back| back.peer == process.instance);
             let back = self.live.iter().any(|((owner, _), key)| owner == other && agrees(key));
             if end.interrupted || !back {
-                let what = format!("{} has no link to {}, or not at both ends", on.1, who(end.peer));
+                let what = format!("{} has no link to {}, or not at both ends", on.1, end.peer);
                 return Some(("pair", what));
             }
         }
@@ -470,7 +470,7 @@ impl Account {
         // Of a process that is gone only its name is left.
         let sender = self.processes.get(&message.from);
         if sender.is_some_and(|sender| sender.instance != end.peer) {
-            return Err(("crash", format!("{key} brings {name}, and is with {}", who(end.peer))));
+            return Err(("crash", format!("{key} brings {name}, and is with {}", end.peer)));
         }
         let meant = match self.listener(message.from, &message.to) {
             Some(node) => node == process.node,

@@ -79,11 +79,12 @@ impl Messengers {
 
     fn do_something(&mut self, at: usize, proc: ProcId) {
         if self.world.ctx.choices.chance(self.temper.restless) {
-            return if self.world.ctx.choices.chance(300) {
-                self.shut_down(at, proc)
+            if self.world.ctx.choices.chance(300) {
+                self.shut_down(at, proc);
             } else {
-                self.part(at, proc)
-            };
+                self.part(at, proc);
+            }
+            return;
         }
         match self.world.ctx.choices.below(12) {
             0..=6 => {
