@@ -183,7 +183,8 @@ impl FileService {
             Ok(block) => block,
             Err(error) => return (vec![self.failed(connection, callback, error)], None),
         };
-        if index >= serve.next_send {
+        // A request that was repeated begins anew, while blocks for the first one are still being read.
+        if (serve.next_send..serve.next_read).contains(&index) {
             serve.ready.insert(index, (data, hash));
         }
         let mut messages = Vec::new();
@@ -274,5 +275,31 @@ impl Line {
 
     fn is_idle(&self) -> bool {
         self.serves.is_empty() && self.reading == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InstanceId;
+
+    #[test]
+    fn f3_a_block_that_was_read_for_a_request_before_it_was_repeated_is_not_the_repeated_ones() {
+        let (limits, tree) = (Limits::default(), TreeId(1));
+        let (connection, callback) = (ConnectionId(1), CallbackId(1));
+        let what = || {
+            let task = TaskId { publisher: InstanceId([1; 16]), number: 1 };
+            Served { task, label: String::new(), tree }
+        };
+        let mut service = FileService::default();
+        service.add_source(tree, SourceInfo { stream_len: 3 * BLOCK, manifest_len: 0, stamp: 0 });
+        for _ in 0..2 {
+            assert!(service.serve(connection, callback, what(), 0, &limits).is_ok());
+        }
+        // Asked for by the first; the second has asked for nothing yet.
+        let block = (Bytes::from_static(b"block"), Hash([0; 32]));
+        let (messages, _) = service.block_read(connection, callback, 0, Ok(block));
+        assert!(messages.is_empty(), "{messages:?}");
+        service.check_invariants(&limits);
     }
 }
