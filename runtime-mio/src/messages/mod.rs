@@ -84,7 +84,7 @@
 //! let address = server.listen("127.0.0.1:0")?;
 //!
 //! let job = Job { number: 7, command: "make".into() };
-//! client.send(address, Dict::from_serialize(&job)?)?;
+//! client.send(&address, Dict::from_serialize(&job)?)?;
 //! assert_eq!(server.recv()?.dict()?.deserialize::<Job>()?, job);
 //! // It was received, so it is acknowledged.
 //! client.flush(Duration::from_secs(10))?;
