@@ -130,7 +130,7 @@ fn f2_a_large_file_that_moves_is_not_cut_off() {
         let mut setup = Setup::calm(1, &[1]);
         setup.file_window_us = Some(20_000_000);
         setup.swarm = Swarm::only(&[Fault::SlowLink]).eager(100_000);
-        setup.horizon = 600_000_000;
+        setup.horizon_us = 600_000_000;
         let mut lab = Lab::settled(seed, setup);
         lab.run_for(secs(30));
         let began = lab.now();

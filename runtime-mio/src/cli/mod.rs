@@ -144,6 +144,8 @@ enum Command {
     Send(send::SendArgs),
     /// Measure, beside a floor measured in the same run
     Bench(bench::BenchArgs),
+    /// Run the same machines in a simulated world of faults
+    Sim(xxnet_sim::command::Arguments),
 }
 
 /// Parses, runs, and says in one sentence what went wrong.
@@ -166,6 +168,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Listen(args) => listen::listen(&cli.common, &args),
         Command::Send(args) => send::send(&cli.common, &args),
         Command::Bench(args) => bench::bench(&cli.common, &args),
+        Command::Sim(args) => Ok(args.run()),
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         if !failure.text.is_empty() {
