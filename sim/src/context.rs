@@ -168,12 +168,17 @@ impl Context {
 
     /// How badly the fault strikes that was planned last: some value from `low` to `high`; `low` is mildest.
     pub fn value(&mut self, low: u64, high: u64) -> u64 {
-        self.faults.value(&mut self.choices, (low, high), |choices| choices.between(low, high))
+        self.drawn_value(low, high, |choices| choices.between(low, high))
     }
 
     /// The same, small values as likely as large ones.
     pub fn scaled_value(&mut self, low: u64, high: u64) -> u64 {
-        self.faults.value(&mut self.choices, (low, high), |choices| choices.scaled(low, high))
+        self.drawn_value(low, high, |choices| choices.scaled(low, high))
+    }
+
+    /// The same, drawn in some other way.
+    pub(crate) fn drawn_value(&mut self, low: u64, high: u64, draw: impl FnOnce(&mut Choices) -> u64) -> u64 {
+        self.faults.value(&mut self.choices, (low, high), draw)
     }
 
     /// Whether a fault happens now.

@@ -11,6 +11,7 @@
 //! | `result` | what comes back is what the command made, byte for byte |
 //! | `output` | standard output and error come in order, without gap or repetition within an attempt |
 //! | `callback` | each callback fires exactly once |
+//! | `excuse` | a file that does not come is said to have a fault that was injected: no bytes mismatch where no bit was flipped |
 //! | `calm` | without faults, every task ends as its command says |
 //!
 //! What must be true in the end (`ends`, `callbacks-fire`, `leak`, `unfinished`, `stops`, `probe`) is asked by the scenario.
@@ -20,11 +21,13 @@ mod result;
 use crate::clock::{Micros, SECOND};
 use crate::context::ProcId;
 use crate::failure::{Failure, FailureKind};
+use crate::fault::{Counts, Fault};
 use crate::process::Live;
 use crate::workload::TaskPlan;
 use crate::world::World;
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
+use xxnet_core::disk::FileErrorKind;
 use xxnet_core::executor::{Ending, ExecutorNotice, FileStep};
 use xxnet_core::message::EndKind;
 use xxnet_core::needs::Label;
@@ -69,6 +72,38 @@ pub(crate) struct Oracles {
 
 /// A woken supervisor needs so long.
 pub(crate) const AFTER_WAKING: Micros = SECOND;
+
+/// Why nothing in this run can have brought an error about.
+fn unexcused(error: FileErrorKind, counts: &Counts) -> Option<&'static str> {
+    let none = |kinds: &[Fault]| kinds.iter().all(|kind| counts.of(*kind) == 0);
+    match error {
+        FileErrorKind::Mismatch | FileErrorKind::BadManifest => {
+            none(&[Fault::BitFlip]).then_some("no bit was flipped")
+        }
+        FileErrorKind::Changed => none(&[Fault::Changed]).then_some("no source has changed"),
+        FileErrorKind::NoSpace => {
+            none(&[Fault::NoSpaceBefore, Fault::NoSpaceDuring]).then_some("there was space")
+        }
+        FileErrorKind::PermissionDenied => none(&[Fault::Unreadable]).then_some("all can be read"),
+        FileErrorKind::Special | FileErrorKind::Escapes | FileErrorKind::InTheWay => {
+            Some("there is nothing of that kind")
+        }
+        // A link that is reset, and both ends notice, is replaced at once.
+        FileErrorKind::TimedOut => {
+            let harmless = [Fault::ResetBoth, Fault::Cancel, Fault::DoubledCommand, Fault::SpuriousTick];
+            let hindered = Fault::ALL.iter().any(|kind| counts.of(*kind) > 0 && !harmless.contains(kind));
+            (!hindered).then_some("nothing stood in its way for long")
+        }
+        FileErrorKind::NotFound
+        | FileErrorKind::Disconnected
+        | FileErrorKind::Unreachable
+        | FileErrorKind::Cancelled
+        | FileErrorKind::UnknownConnection
+        | FileErrorKind::UnknownFile
+        | FileErrorKind::Busy
+        | FileErrorKind::System(_) => None,
+    }
+}
 
 impl Oracles {
     /// An executor that may run so many commands at once, and says this of itself.
@@ -193,6 +228,11 @@ impl Oracles {
                 called.fired += 1;
                 if called.fired > 1 {
                     return safety("callback", format!("{callback} fires {} times", called.fired));
+                }
+                if let Err(error) = result
+                    && let Some(missing) = unexcused(error.kind, &world.ctx.counts)
+                {
+                    return safety("excuse", format!("{callback} brings {error}, but {missing}"));
                 }
                 if result.is_ok() {
                     self.delivered += 1;

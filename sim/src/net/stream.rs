@@ -40,6 +40,8 @@ enum Chunk {
 
 /// Bytes after which odd pieces and small windows give way: nobody needs a megabyte in single bytes.
 const PATIENCE: u64 = 6_000;
+/// A stream breaks by this byte, if at all.
+const DEEP: u64 = 6 << 20;
 const WIDE: usize = 256 << 10;
 /// How often a kernel sends again before it gives an orphaned stream up.
 const MAX_TRIES: u32 = 60;
@@ -138,7 +140,11 @@ impl Direction {
 fn draw_break(ctx: &mut Context) -> Option<(u64, Break)> {
     // It is counted when it happens.
     let kind = Break::draw(ctx, 70)?;
-    Some((ctx.scaled_value(1, 1 << 20) - 1, kind))
+    // Most streams are short; but a file must be broken in its middle, too.
+    let at = ctx.drawn_value(0, DEEP, |choices| {
+        if choices.chance(400) { choices.below(DEEP) } else { choices.scaled(1, 1 << 20) - 1 }
+    });
+    Some((at, kind))
 }
 
 impl Break {
