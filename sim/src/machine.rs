@@ -6,7 +6,7 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
 use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
-use xxnet_core::{Action, Actions, Event, Instant, Machine};
+use xxnet_core::{Action, Actions, Event, Instant, LinkId, Machine};
 
 /// What any machine of the world is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,11 @@ pub trait Known: Machine {
     fn census(&self) -> [usize; 4];
     /// What is under way, waits or is owed; all zero once nothing is to do.
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
+    /// Panics if the machine contradicts itself in what an event of this link can have changed. `false`: it cannot tell, all
+    /// of it must be looked at.
+    fn check_link(&self, _link: LinkId) -> bool {
+        false
+    }
 }
 
 /// Any machine of the world.
@@ -58,6 +63,8 @@ pub trait Brain: Debug {
     fn deadline(&self) -> Option<Instant>;
     /// As [`Machine::check_invariants`].
     fn check_invariants(&self);
+    /// As [`Known::check_link`].
+    fn check_link(&self, link: LinkId) -> bool;
     /// As [`Known::census`].
     fn census(&self) -> [usize; 4];
     /// As [`Known::unfinished`].
@@ -108,6 +115,10 @@ where
 
     fn check_invariants(&self) {
         self.machine.check_invariants();
+    }
+
+    fn check_link(&self, link: LinkId) -> bool {
+        M::check_link(&self.machine, link)
     }
 
     fn census(&self) -> [usize; 4] {
@@ -179,6 +190,11 @@ impl Known for Connections {
 
     fn census(&self) -> [usize; 4] {
         self.manager().census()
+    }
+
+    fn check_link(&self, link: LinkId) -> bool {
+        self.manager().check_link(link);
+        true
     }
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {

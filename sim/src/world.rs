@@ -15,8 +15,9 @@ use crate::process::{Processes, RunItem};
 use crate::tap::{Door, Tap};
 use crate::trace::Ticked;
 use std::collections::{BTreeMap, VecDeque};
+use xxnet_core::connection::ConnectionCommand;
 use xxnet_core::net::{NetAction, NetEvent};
-use xxnet_core::{Action, Event, Instant};
+use xxnet_core::{Action, Event, Instant, LinkId};
 
 /// A process of the world: a machine and what its runtime remembers of it.
 #[derive(Debug)]
@@ -35,6 +36,50 @@ struct Proc {
     generation: u64,
     /// Ticks in a row at one moment that changed nothing.
     spins: u32,
+    /// Events since all of its invariants were checked.
+    unchecked: usize,
+}
+
+/// What an event can have changed.
+enum Scope {
+    /// This link and those that the machine then acts on.
+    Links(Option<LinkId>),
+    /// Anything.
+    All,
+}
+
+/// After so many events a link, all that a machine holds is checked in any case: the cost of that is shared by them.
+const UNCHECKED: usize = 16;
+
+impl Scope {
+    fn of(event: &Event<Command>) -> Self {
+        match event {
+            Event::Tick => Self::Links(None),
+            Event::Net(NetEvent::Received { link, .. } | NetEvent::Sent { link }) => Self::Links(Some(*link)),
+            Event::Command(Command::Connections(
+                ConnectionCommand::SendPack { .. } | ConnectionCommand::Taken { .. },
+            )) => Self::Links(None),
+            Event::Net(_) | Event::Disk(_) | Event::Process(_) | Event::Command(_) => Self::All,
+        }
+    }
+
+    /// Checks what is in it. `false`: all must be checked.
+    fn check(&self, brain: &dyn Brain, actions: &[Action<Notice>]) -> bool {
+        let Self::Links(own) = self else { return false };
+        let own = own.iter().copied();
+        let acted = actions.iter().filter_map(|action| match action {
+            Action::Net(
+                NetAction::Send { link, .. }
+                | NetAction::Recv { link, .. }
+                | NetAction::Shutdown { link }
+                | NetAction::Close { link }
+                | NetAction::Dial { link, .. },
+            ) => Some(*link),
+            Action::Net(_) | Action::Disk(_) | Action::Process(_) | Action::Notify(_) => None,
+        });
+        // A link that does not exist asks a machine whether it can tell at all.
+        own.chain(acted).chain([LinkId(u64::MAX)]).all(|link| brain.check_link(link))
+    }
 }
 
 /// What the scenario has to look at.
@@ -123,6 +168,7 @@ impl World {
             deadline: None,
             generation: 0,
             spins: 0,
+            unchecked: 0,
         };
         self.procs.insert(id, entry);
         id
@@ -374,9 +420,16 @@ impl World {
         }
         let local = self.ctx.hosts[usize::from(host.0)].clock.local(now);
         let mut actions = core::mem::take(&mut self.actions);
+        let scope = Scope::of(&event);
         brain.handle(local, event, &mut actions);
         self.handled += 1;
-        brain.check_invariants();
+        let due = proc.unchecked >= UNCHECKED * brain.census()[0];
+        if due || !scope.check(brain.as_ref(), &actions) {
+            proc.unchecked = 0;
+            brain.check_invariants();
+        } else {
+            proc.unchecked += 1;
+        }
         let deadline = brain.deadline();
         if deadline != proc.deadline {
             proc.deadline = deadline;

@@ -4,9 +4,9 @@ use super::diallers::Diallers;
 use super::manager::ConnectionManager;
 use super::pairs::Pairs;
 use super::session::{Session, max_cost};
-use super::tables::{Connection, Dialing, Due, ListenerPhase, Origin, Owner, State};
-use crate::ConnectionId;
+use super::tables::{Connection, Dialing, Due, Entry, ListenerPhase, Origin, Owner, State};
 use crate::link::Phase;
+use crate::{ConnectionId, LinkId};
 use alloc::vec::Vec;
 
 impl ConnectionManager {
@@ -23,32 +23,21 @@ impl ConnectionManager {
         }
     }
 
+    /// The same of one link alone and the connection that it belongs to: what an event that changes nothing else can break.
+    pub fn check_link(&self, id: LinkId) {
+        let Some(entry) = self.links.get(&id) else { return };
+        self.check_entry(id, entry);
+        self.check_link_timer(id, entry);
+        if let Owner::Connection(owner) = entry.owner
+            && let Some(connection) = self.connections.get(&owner)
+        {
+            self.check_connection(owner, connection);
+        }
+    }
+
     fn check_links(&self) {
         let limits = &self.config.limits;
-        for (id, entry) in &self.links {
-            entry.link.check_invariants(limits);
-            let phase = entry.link.phase();
-            assert_ne!(phase, Phase::Gone, "{id} is gone and kept");
-            assert_eq!(self.orphans.contains(id), entry.owner == Owner::Nobody, "{id} as an orphan");
-            let newcomer = matches!(entry.owner, Owner::Newcomer(_));
-            assert_eq!(self.newcomers.contains(id), newcomer, "{id} as a newcomer");
-            let prober = matches!(entry.owner, Owner::Prober(_));
-            assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
-            match entry.owner {
-                Owner::Connection(owner) => {
-                    let links = self.connections.get(&owner).map(Connection::links).unwrap_or_default();
-                    assert!(links.contains(id), "{id} says {owner} owns it");
-                }
-                Owner::Newcomer(_) => {
-                    assert!(matches!(phase, Phase::AwaitHello | Phase::WelcomeSent), "{id} is {phase:?}");
-                }
-                Owner::Prober(_) => assert_eq!(phase, Phase::Established, "{id} probes"),
-                Owner::Nobody => assert!(
-                    matches!(phase, Phase::Flushing | Phase::Ending | Phase::Draining | Phase::Closed),
-                    "{id} is {phase:?} and nobody's"
-                ),
-            }
-        }
+        self.links.iter().for_each(|(id, entry)| self.check_entry(*id, entry));
         let gone = |id| !self.links.contains_key(id);
         assert!(
             ![&self.newcomers, &self.probers, &self.orphans].into_iter().flatten().any(gone),
@@ -58,34 +47,63 @@ impl ConnectionManager {
         assert!(self.newcomers.len() <= limits.max_handshakes, "too many handshakes");
     }
 
-    fn check_connections(&self) {
-        for (id, connection) in &self.connections {
-            for link in connection.links() {
-                let owner = self.links.get(&link).map(|entry| entry.owner);
-                assert_eq!(owner, Some(Owner::Connection(*id)), "{id} says it owns {link}");
+    fn check_entry(&self, id: LinkId, entry: &Entry) {
+        let id = &id;
+        entry.link.check_invariants(&self.config.limits);
+        let phase = entry.link.phase();
+        assert_ne!(phase, Phase::Gone, "{id} is gone and kept");
+        assert_eq!(self.orphans.contains(id), entry.owner == Owner::Nobody, "{id} as an orphan");
+        let newcomer = matches!(entry.owner, Owner::Newcomer(_));
+        assert_eq!(self.newcomers.contains(id), newcomer, "{id} as a newcomer");
+        let prober = matches!(entry.owner, Owner::Prober(_));
+        assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
+        match entry.owner {
+            Owner::Connection(owner) => {
+                let links = self.connections.get(&owner).map(Connection::links).unwrap_or_default();
+                assert!(links.contains(id), "{id} says {owner} owns it");
             }
-            let phase = |link| self.links.get(link).map(|entry| entry.link.phase());
-            self.check_dial(*id, connection);
-            match &connection.state {
-                State::Idle => {
-                    assert_eq!(connection.origin, Origin::Created, "{id} was accepted and is idle");
-                }
-                State::Connecting => assert!(connection.dial.is_some(), "{id} connects and does not dial"),
-                State::Connected { link, .. } => {
-                    assert_eq!(phase(link), Some(Phase::Established), "{id} is connected");
-                }
-                State::Session(session) => self.check_session(*id, session),
-                State::Closing { link } => assert!(
-                    matches!(phase(link), Some(Phase::Flushing | Phase::Ending | Phase::Draining)),
-                    "{id} closes: {:?}",
-                    phase(link)
-                ),
-                State::Listening { listener } | State::Unlistening { listener } => {
-                    let held = self.listeners.get(listener).and_then(|listener| listener.connection);
-                    assert_eq!(held, Some(*id), "{id} says it has {listener}");
-                }
+            Owner::Newcomer(_) => {
+                assert!(matches!(phase, Phase::AwaitHello | Phase::WelcomeSent), "{id} is {phase:?}");
+            }
+            Owner::Prober(_) => assert_eq!(phase, Phase::Established, "{id} probes"),
+            Owner::Nobody => assert!(
+                matches!(phase, Phase::Flushing | Phase::Ending | Phase::Draining | Phase::Closed),
+                "{id} is {phase:?} and nobody's"
+            ),
+        }
+    }
+
+    fn check_connection(&self, id: ConnectionId, connection: &Connection) {
+        let id = &id;
+        for link in connection.links() {
+            let owner = self.links.get(&link).map(|entry| entry.owner);
+            assert_eq!(owner, Some(Owner::Connection(*id)), "{id} says it owns {link}");
+        }
+        let phase = |link| self.links.get(link).map(|entry| entry.link.phase());
+        self.check_dial(*id, connection);
+        match &connection.state {
+            State::Idle => {
+                assert_eq!(connection.origin, Origin::Created, "{id} was accepted and is idle");
+            }
+            State::Connecting => assert!(connection.dial.is_some(), "{id} connects and does not dial"),
+            State::Connected { link, .. } => {
+                assert_eq!(phase(link), Some(Phase::Established), "{id} is connected");
+            }
+            State::Session(session) => self.check_session(*id, session),
+            State::Closing { link } => assert!(
+                matches!(phase(link), Some(Phase::Flushing | Phase::Ending | Phase::Draining)),
+                "{id} closes: {:?}",
+                phase(link)
+            ),
+            State::Listening { listener } | State::Unlistening { listener } => {
+                let held = self.listeners.get(listener).and_then(|listener| listener.connection);
+                assert_eq!(held, Some(*id), "{id} says it has {listener}");
             }
         }
+    }
+
+    fn check_connections(&self) {
+        self.connections.iter().for_each(|(id, connection)| self.check_connection(*id, connection));
         for (query, waiting) in &self.queries {
             let waits = |id| {
                 let dial = self.connections.get(id).and_then(|connection| connection.dial.as_ref());
@@ -134,8 +152,8 @@ impl ConnectionManager {
         assert!(!session.strands.is_empty() || ends, "{id} has no link and no end");
         assert_eq!(session.strands.is_empty(), session.interrupted, "{id} was told of its links");
         let owes = !session.incoming.owes() || session.waits_to_acknowledge;
-        let waits = self.acknowledgements.iter().any(|(_, waiting)| *waiting == id);
-        assert!(!session.waits_to_acknowledge || waits, "{id} waits to acknowledge, and is forgotten");
+        let waits = || self.acknowledgements.iter().any(|(_, waiting)| *waiting == id);
+        assert!(!session.waits_to_acknowledge || waits(), "{id} waits to acknowledge, and is forgotten");
         assert!(owes || session.strands.is_empty(), "{id} owes an acknowledgement");
     }
 
@@ -167,11 +185,13 @@ impl ConnectionManager {
             };
             assert!(living, "{due:?} is set for nothing");
         }
-        for (id, entry) in &self.links {
-            if let Some(at) = entry.link.deadline(&self.config.limits) {
-                let set = self.timers.at(&Due::Link(*id));
-                assert!(set.is_some_and(|set| set <= at), "{id} waits for {at:?}, its timer is {set:?}");
-            }
+        self.links.iter().for_each(|(id, entry)| self.check_link_timer(*id, entry));
+    }
+
+    fn check_link_timer(&self, id: LinkId, entry: &Entry) {
+        if let Some(at) = entry.link.deadline(&self.config.limits) {
+            let set = self.timers.at(&Due::Link(id));
+            assert!(set.is_some_and(|set| set <= at), "{id} waits for {at:?}, its timer is {set:?}");
         }
     }
 }
