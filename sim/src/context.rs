@@ -178,7 +178,7 @@ impl Context {
     pub fn count(&mut self, kind: Fault) {
         self.counts.add(kind);
         let now = self.now;
-        self.trace.note(now, || format!("fault: {kind}"));
+        self.trace.fault(now, kind);
     }
 
     /// Nothing reaches `to` from `from` any more.

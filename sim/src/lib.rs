@@ -15,6 +15,7 @@ pub mod lab;
 pub mod machine;
 pub mod runner;
 pub mod script;
+pub mod spacetime;
 pub mod tap;
 pub mod trace;
 

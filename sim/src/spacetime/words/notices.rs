@@ -1,0 +1,372 @@
+//! What applications ask of machines and are told by them, in words.
+
+use super::messages::{end_kind, exit_words, stop_reason, waits};
+use super::{InWords, Words, clip, command_line, counted, field};
+use crate::machine::{Command, Notice};
+use xxnet_core::client::{ClientCommand, ClientNotice};
+use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice};
+use xxnet_core::executor::{Ending, ExecutorCommand, ExecutorNotice, FileStep, TaskStep};
+use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
+use xxnet_core::registry::{RegistryCommand, RegistryNotice};
+
+impl InWords for Command {
+    fn in_words(&self) -> Option<Words> {
+        match self {
+            Self::Executor(command) => command.in_words(),
+            Self::Registry(command) => command.in_words(),
+            Self::Client(command) => command.in_words(),
+            Self::Connections(command) => command.in_words(),
+            Self::Messenger(command) => command.in_words(),
+        }
+    }
+}
+
+impl InWords for Notice {
+    fn in_words(&self) -> Option<Words> {
+        match self {
+            Self::Executor(notice) => notice.in_words(),
+            Self::Registry(notice) => notice.in_words(),
+            Self::Client(notice) => notice.in_words(),
+            Self::Connections(notice) => notice.in_words(),
+            Self::Messenger(notice) => notice.in_words(),
+        }
+    }
+}
+
+impl InWords for ExecutorCommand {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Start => Words::routine("start", "is told to start"),
+            Self::Publish { spec, .. } => {
+                let command = command_line(spec.argv.iter().map(|word| &word[..]));
+                Words::step("run", format!("is asked to have this run elsewhere: {command}"))
+            }
+            Self::Cancel(task) => Words::step("cancel", format!("is asked to end task {task}")),
+            Self::Shutdown => Words::step("shut down", "is told to shut down"),
+            Self::Input { .. } | Self::OutputTaken { .. } => return None,
+        })
+    }
+}
+
+impl InWords for ExecutorNotice {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Listening(at) => Words::routine("listening", format!("listens at {at}")),
+            Self::ListenFailed(at, error) => Words::wrong("cannot listen", format!("cannot listen at {at}: {error}")),
+            Self::Registering(at) => Words::routine("registering", format!("goes to the registry at {at}")),
+            Self::Registered { registry, .. } => {
+                Words::step("registered", format!("is registered with {registry}"))
+            }
+            Self::RegistryLost { registry, reason, retry } => Words::wrong(
+                "registry lost",
+                format!("has lost the registry {registry} ({reason}), and tries again in {retry:?}"),
+            ),
+            Self::Published { task, .. } => Words::step("published", format!("has published task {task}")),
+            Self::PublishFailed { error, .. } => {
+                Words::wrong("not published", format!("could not publish: {}", field(error)))
+            }
+            Self::Waiting { task, reason } => {
+                Words::routine("waiting", format!("task {task} waits for {}", waits(*reason)))
+            }
+            Self::Step { step, task, .. } => step_words(*step, task.map(|task| task.to_string())),
+            Self::FileStep { step, file, .. } => file_step(*step, file),
+            Self::Callback { callback, result: Ok(()), .. } => {
+                Words::step("file arrived", format!("{callback} fires: the file is there, verified"))
+            }
+            Self::Callback { callback, result: Err(error), .. } => {
+                Words::wrong("no file", format!("{callback} fires without the file: {error}"))
+            }
+            Self::Granted { task, attempt, name, .. } => {
+                Words::step("granted", format!("task {task} is held by {name} now ({attempt})"))
+            }
+            Self::Running { task, attempt } => {
+                Words::step("running", format!("the command of task {task} ({attempt}) runs"))
+            }
+            Self::AttemptLost { task, attempt, executor, why, .. } => Words::wrong(
+                "attempt lost",
+                format!("{attempt} of task {task} at {executor} is over without a result: {why}"),
+            ),
+            Self::InputClosed(task) => {
+                Words::routine("input closed", format!("the command of task {task} reads no more"))
+            }
+            Self::LandedBeside { task, .. } => Words::step(
+                "beside",
+                format!("task {task} changed what the user changed too: both versions are kept"),
+            ),
+            Self::Ended { task, ending } => ended(&task.to_string(), ending),
+            Self::AttemptGranted { task, attempt, .. } => {
+                Words::step("holds it", format!("holds task {task} now ({attempt})"))
+            }
+            Self::AttemptStarted { task, attempt } => {
+                Words::routine("started", format!("has started the command of task {task} ({attempt})"))
+            }
+            Self::AttemptFinished { task, attempt, exit } => Words::step(
+                "finished",
+                format!("the command of task {task} ({attempt}) has ended: {}", exit_words(*exit)),
+            ),
+            Self::AttemptStopped { task, attempt, why } => Words::wrong(
+                "stopped",
+                format!("has stopped task {task} ({attempt}) without a result: {}", stop_reason(why)),
+            ),
+            Self::AttemptDone { task, attempt } => {
+                Words::routine("forgotten", format!("task {task} ({attempt}) is forgotten: its publisher has all"))
+            }
+            Self::Unreachable { address, reason } => {
+                Words::wrong("unreachable", format!("cannot reach {address}: {reason}"))
+            }
+            Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
+            Self::Misbehaved { peer, what } => {
+                Words::wrong("misbehaved", format!("{peer} broke the protocol: {what}"))
+            }
+            Self::AcceptFailing(error) => Words::wrong("accept fails", format!("cannot accept: {error}")),
+            Self::Stopped => Words::step("stopped", "has ended: all is closed"),
+            Self::Output { .. } | Self::InputWanted(_) | Self::Progress { .. } => return None,
+        })
+    }
+}
+
+fn turned_away(from: &str, reason: &str) -> Words {
+    Words::wrong("turned away", format!("turns {from} away: {reason}"))
+}
+
+fn step_words(step: TaskStep, task: Option<String>) -> Words {
+    let what = match step {
+        TaskStep::Published => "is published",
+        TaskStep::Assigned => "is assigned here",
+        TaskStep::TaskConnectionMade => "has a task connection here",
+        TaskStep::TaskDialled => "makes this node dial its publisher",
+        TaskStep::TaskAccepted => "is to come over a task connection that is accepted",
+        TaskStep::TaskLinked => "has a linked task connection",
+        TaskStep::FileConnectionMade => "has a file connection here",
+        TaskStep::FileDialled => "makes this node dial the file service",
+        TaskStep::FileAccepted => "is to get its files over a file connection that is accepted",
+        TaskStep::FileLinked => "has a linked file connection",
+    };
+    let number = step as u8;
+    let task = task.map_or_else(|| "a task".to_owned(), |task| format!("task {task}"));
+    Words::routine(format!("step {number}"), format!("step {number} of 10: {task} {what}"))
+}
+
+fn file_step(step: FileStep, file: &str) -> Words {
+    let what = match step {
+        FileStep::Requested => "is asked for",
+        FileStep::Told => "is known to be wanted at its source",
+        FileStep::Sent => "is being sent",
+        FileStep::Delivered => "is delivered",
+    };
+    let number = step as u8;
+    Words::routine(format!("file {number}"), format!("step {number} of 4: {file} {what}"))
+}
+
+fn ended(task: &str, ending: &Ending) -> Words {
+    match ending {
+        Ending::Done { exit, executor, .. } => {
+            Words::step("ended: done", format!("task {task} is done, by {executor}: {}", exit_words(*exit)))
+        }
+        Ending::Failed { attempts, .. } => {
+            Words::wrong("ended: failed", format!("task {task} has failed: {}", attempts.join("; ")))
+        }
+        other => {
+            let how = end_kind(other.kind());
+            Words::step(format!("ended: {how}"), format!("task {task} has ended: {how}"))
+        }
+    }
+}
+
+impl InWords for RegistryCommand {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Listen(at) => Words::routine("start", format!("is told to listen at {at}")),
+            Self::Shutdown => Words::step("shut down", "is told to shut down"),
+        })
+    }
+}
+
+impl InWords for RegistryNotice {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Listening(at) => Words::routine("listening", format!("listens at {at}")),
+            Self::ListenFailed(at, error) => Words::wrong("cannot listen", format!("cannot listen at {at}: {error}")),
+            Self::MemberJoined { name, slots, client, again, .. } => {
+                let what = if *client { "a client".to_owned() } else { counted(*slots as usize, "slot") };
+                let again = if *again { " again" } else { "" };
+                Words::step("member", format!("{name} is a member{again}, with {what}"))
+            }
+            Self::NameShared { name, .. } => Words::wrong("name shared", format!("two members are called {name}")),
+            Self::MemberSuspect(member) => {
+                Words::wrong("suspect", format!("{member} has been silent too long for new work"))
+            }
+            Self::MemberGone { name, left, .. } if *left => Words::step("left", format!("{name} has left")),
+            Self::MemberGone { name, .. } => Words::wrong("member gone", format!("{name} is no member any more")),
+            Self::TaskProposed { task, name, .. } => {
+                Words::routine("proposed", format!("task {task} is proposed to {name}"))
+            }
+            Self::ProposalReturned { task, from } => {
+                Words::routine("returned", format!("the proposal of task {task} to {from} is void"))
+            }
+            Self::TaskEnded(task, how) => {
+                let how = how.map_or("its publisher is gone", end_kind);
+                Words::routine("ended", format!("task {task} has ended: {how}"))
+            }
+            Self::TasksFull(who) => Words::wrong("full", format!("has no room for tasks of {who}")),
+            Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
+            Self::Misbehaved { member, what } => {
+                Words::wrong("misbehaved", format!("{member} broke the protocol: {what}"))
+            }
+            Self::AcceptFailing(error) => Words::wrong("accept fails", format!("cannot accept: {error}")),
+            Self::Stopped => Words::step("stopped", "has ended: all is closed"),
+            Self::RegistrationLinked { .. }
+            | Self::TaskPublished { .. }
+            | Self::TaskTaken { .. }
+            | Self::TaskOpen(_) => return None,
+        })
+    }
+}
+
+impl InWords for ClientCommand {
+    fn in_words(&self) -> Option<Words> {
+        let Self::Ask { registry, question } = self;
+        Some(Words::step("ask", format!("is to ask {registry}: {}", field(question))))
+    }
+}
+
+impl InWords for ClientNotice {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Answered(_) => Words::step("answered", "has its answer"),
+            Self::Failed(reason) => Words::wrong("no answer", format!("gets no answer: {reason}")),
+        })
+    }
+}
+
+impl InWords for ConnectionCommand {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Connect { id, target, .. } => {
+                let whom = target.as_ref().map_or_else(|| "its target".to_owned(), ToString::to_string);
+                Words::step("connect", format!("is told to connect {id} with {whom}"))
+            }
+            Self::Listen { address, .. } => Words::routine("listen", format!("is told to listen at {address}")),
+            Self::Close { id, .. } => Words::step("close", format!("is told to close {id}")),
+            Self::Discard { id } => Words::step("discard", format!("is told to forget {id} without a word")),
+            Self::Destroy => Words::step("destroy", "is told to end everything"),
+            Self::Pause { id } => Words::routine("pause", format!("is told to read nothing more from {id}")),
+            Self::Resume { id } => Words::routine("resume", format!("is told to read from {id} again")),
+            Self::Register { .. }
+            | Self::Advertise { .. }
+            | Self::Admit { .. }
+            | Self::Create { .. }
+            | Self::CreateTo { .. }
+            | Self::Send { .. }
+            | Self::SendPack { .. }
+            | Self::Taken { .. }
+            | Self::Ping { .. } => return None,
+        })
+    }
+}
+
+impl InWords for ConnectionNotice {
+    fn in_words(&self) -> Option<Words> {
+        match self {
+            Self::Created { .. } => None,
+            Self::Rejected { error, .. } => Some(Words::routine("rejected", format!("says no to its application: {error}"))),
+            Self::Event(event) => event.in_words(),
+        }
+    }
+}
+
+impl InWords for ConnectionEvent {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Listening { address, .. } => Words::routine("listening", format!("listens at {address}")),
+            Self::ListenFailed { address, error, .. } => {
+                Words::wrong("cannot listen", format!("cannot listen at {address}: {error}"))
+            }
+            Self::Connected { id, kind, peer } => {
+                Words::step("connected", format!("has a {kind} connection with {} now ({id})", peer.name))
+            }
+            Self::Accepted { id, kind, peer, .. } => {
+                Words::step("accepted", format!("has taken a {kind} connection of {} ({id})", peer.name))
+            }
+            Self::Interrupted { id, reason } => Words::wrong(
+                "interrupted",
+                format!("the session of {id} has no link any more ({reason}); it goes on with the next one"),
+            ),
+            Self::Resumed { id } => Words::step("resumed", format!("the session of {id} has a link again")),
+            Self::Undelivered { id, packs } => Words::wrong(
+                "undelivered",
+                format!("{} of {id} may not have been delivered", counted(packs.len(), "message")),
+            ),
+            Self::Disconnected { id, kind, reason } => {
+                Words::wrong("disconnected", format!("the {kind} connection {id} is over: {reason}"))
+            }
+            Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
+            Self::AcceptFailing { error, .. } => Words::wrong("accept fails", format!("cannot accept: {error}")),
+            Self::Received { .. } | Self::Writable { .. } | Self::Pong { .. } | Self::Acknowledged { .. } => {
+                return None;
+            }
+        })
+    }
+}
+
+impl InWords for MessengerCommand {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Listen { address, .. } => Words::routine("listen", format!("is told to listen at {address}")),
+            Self::Open { token, to } => Words::routine("open", format!("{token} stands for {to} from now on")),
+            Self::Send { token, packs } => {
+                Words::routine("send", format!("is given {} for {token}", counted(packs.len(), "message")))
+            }
+            Self::Disconnect { to } => Words::step("disconnect", format!("is told to end the session with {to}")),
+            Self::Shutdown { .. } => Words::step("shut down", "is told to shut down"),
+            Self::Unlisten { .. }
+            | Self::Forget { .. }
+            | Self::Admit { .. }
+            | Self::Mark { .. }
+            | Self::Taken { .. }
+            | Self::Look { .. } => return None,
+        })
+    }
+}
+
+impl InWords for MessengerNotice {
+    fn in_words(&self) -> Option<Words> {
+        Some(match self {
+            Self::Listening { address, .. } => Words::routine("listening", format!("listens at {address}")),
+            Self::ListenFailed { address, error, .. } => {
+                Words::wrong("cannot listen", format!("cannot listen at {address}: {error}"))
+            }
+            Self::Rejected { error, .. } => Words::wrong("rejected", format!("says no to its application: {error}")),
+            Self::Connected { at, peer, .. } => {
+                Words::step("connected", format!("has a session with {} at {at}", peer.name))
+            }
+            Self::Interrupted { on, reason } => Words::wrong(
+                "interrupted",
+                format!("the session of {on} has no link any more ({reason}); it goes on with the next one"),
+            ),
+            Self::Resumed { on } => Words::step("resumed", format!("the session of {on} has a link again")),
+            Self::Disconnected { on, reason, undelivered } if undelivered.is_empty() => {
+                Words::step("session over", format!("the session of {on} is over: {reason}"))
+            }
+            Self::Disconnected { on, reason, undelivered } => Words::wrong(
+                "session over",
+                clip(
+                    &format!(
+                        "the session of {on} is over ({reason}); {} may not have been delivered",
+                        counted(undelivered.len(), "message")
+                    ),
+                    240,
+                ),
+            ),
+            Self::Retrying { to, reason } => Words::wrong("retrying", format!("cannot reach {to}: {reason}; tries again")),
+            Self::Undelivered { to, reason, packs } => Words::wrong(
+                "undelivered",
+                format!("gives {} for {to} up: {reason}", counted(packs.len(), "message")),
+            ),
+            Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
+            Self::AcceptFailing { error } => Words::wrong("accept fails", format!("cannot accept: {error}")),
+            Self::Down => Words::step("down", "has ended: all is closed"),
+            Self::Marked { .. } | Self::Peers { .. } | Self::Received { .. } | Self::Settled { .. } => return None,
+        })
+    }
+}
