@@ -5,10 +5,12 @@
 
 use clap::Parser;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use xxnet_sim::fault::Fault;
 use xxnet_sim::runner::{Outcome, Summary, run_many, run_one};
+use xxnet_sim::spacetime::Chronicle;
 
 /// Runs the cluster in a deterministic world that breaks in every way that is known.
 #[derive(Debug, Parser)]
@@ -32,6 +34,9 @@ struct Arguments {
     /// With --seed: every event and action, readable.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// With --seed: writes what happened to this file, as a page to look at in a browser.
+    #[arg(long, requires = "seed", value_name = "FILE")]
+    html: Option<PathBuf>,
     /// The last line is one JSON object.
     #[arg(long)]
     json: bool,
@@ -44,12 +49,26 @@ fn main() -> ExitCode {
     });
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let code = match arguments.seed {
-        Some(seed) => replay(&mut out, &run_one(seed, arguments.trace)),
+        Some(seed) => match &arguments.html {
+            Some(path) => shown(&mut out, seed, arguments.trace, path),
+            None => replay(&mut out, &run_one(seed, arguments.trace)),
+        },
         None => many(&mut out, &arguments),
     };
     // A reader that has gone away (`| head`) is no failure.
     let _ = out.flush();
     ExitCode::from(code.unwrap_or(0))
+}
+
+/// One seed, and its space-time diagram.
+fn shown(out: &mut impl std::io::Write, seed: u64, trace: bool, path: &Path) -> std::io::Result<u8> {
+    let (outcome, chronicle) = Chronicle::of(|| run_one(seed, trace));
+    let code = replay(out, &outcome)?;
+    match std::fs::write(path, chronicle.page(&format!("seed {seed}"), outcome.result.as_ref().err())) {
+        Ok(()) => writeln!(out, "what happened: {}", path.display())?,
+        Err(error) => writeln!(out, "cannot write {}: {error}", path.display())?,
+    }
+    Ok(code)
 }
 
 fn replay(out: &mut impl std::io::Write, outcome: &Outcome) -> std::io::Result<u8> {

@@ -1,5 +1,8 @@
 //! The trace of a whole simulated run: every process's records, the faults, the failure.
 
+use super::merge::{Story, Wanted};
+use super::page::page;
+use super::read::File;
 use super::record::{Header, Record, Said, VERSION, WORLD, What};
 use super::scribe::Scribe;
 use super::words::clip;
@@ -96,7 +99,7 @@ impl Chronicle {
     }
 
     /// How the run ended.
-    pub fn failure(&self, failure: &Failure) {
+    fn failure(&self, failure: &Failure) {
         let mut book = self.book();
         let of_node = book.headers.iter().rposition(|header| header.node == failure.node);
         let index = of_node.map_or(WORLD, |index| index as u32);
@@ -106,6 +109,25 @@ impl Chronicle {
             weight: 2,
         };
         book.push(failure.at, index, What::Failure(said));
+    }
+
+    /// As a page: what run it was, and what it failed with, if it did.
+    pub fn page(&self, what: &str, failure: Option<&Failure>) -> String {
+        let title = match failure {
+            None => format!("xxnet simulation, {what}: all well"),
+            Some(failure) => {
+                self.failure(failure);
+                format!("xxnet simulation, {what}: {:?} failure ({})", failure.kind, failure.oracle)
+            }
+        };
+        page(&self.story(title))
+    }
+
+    /// As a story.
+    pub fn story(&self, title: impl Into<String>) -> Story {
+        // What was just written can be read.
+        let file = File::read(self.lines().as_bytes()).unwrap_or_default();
+        Story::new(vec![("the run".to_owned(), file)], &Wanted::all(title))
     }
 
     /// As a trace file.

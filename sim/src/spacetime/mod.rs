@@ -10,14 +10,14 @@
 //! and says what became of the others. [`page::page`] writes the diagram: a file that needs nothing but a browser.
 
 pub mod chronicle;
-//pub mod merge;
-//pub mod page;
+pub mod merge;
+pub mod page;
 pub mod read;
 pub mod record;
 mod scribe;
 mod words;
 
 pub use chronicle::Chronicle;
-//pub use merge::Story;
+pub use merge::Story;
 pub use scribe::Scribe;
 pub use words::{InWords, Weight, Words};
