@@ -123,7 +123,19 @@ impl Trace {
     /// A fault was injected, for readers only.
     pub fn fault(&mut self, now: u64, kind: Fault) {
         if let Some(chronicle) = &self.chronicle {
-            let said = Said { name: kind.name().to_owned(), say: String::new(), weight: 2 };
+            // What only delays is weather; a reader looks for what breaks.
+            let mild = matches!(
+                kind,
+                Fault::SlowLink
+                    | Fault::SmallWindow
+                    | Fault::OddPieces
+                    | Fault::SingleBytes
+                    | Fault::SlowDisk
+                    | Fault::SlowApplication
+                    | Fault::SpuriousTick
+            );
+            let weight = if mild { 1 } else { 2 };
+            let said = Said { name: kind.name().to_owned(), say: String::new(), weight };
             chronicle.world(now, What::Fault(said));
         }
         if self.keep {

@@ -18,6 +18,9 @@ mod scribe;
 mod words;
 
 pub use chronicle::Chronicle;
-pub use merge::Story;
+pub use merge::{Story, Wanted};
 pub use scribe::Scribe;
 pub use words::{InWords, Weight, Words};
+
+#[cfg(test)]
+mod tests;

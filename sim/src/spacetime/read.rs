@@ -40,9 +40,14 @@ impl fmt::Display for NoTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty: nothing was traced, or the disk was full"),
-            Self::NoHeader => f.write_str("is no trace; --trace FILE of `xxnet reg`, `exe` or `up` writes one"),
+            Self::NoHeader => {
+                f.write_str("is no trace; --trace FILE of `xxnet reg`, `exe` or `up` writes one")
+            }
             Self::Version(version) => {
-                write!(f, "is a trace of version {version}, this program reads up to {VERSION}; use a newer one")
+                write!(
+                    f,
+                    "is a trace of version {version}, this program reads up to {VERSION}; use a newer one"
+                )
             }
         }
     }
@@ -110,7 +115,9 @@ mod tests {
 
     #[test]
     fn lines_of_another_making_are_counted_and_left_out() {
-        let text = format!("{HEADER}\nwhat\n{{\"t\":1,\"e\":\"new-thing\"}}\n{{\"t\":1,\"n\":9,\"e\":\"timer\"}}\n\n{{\"t\":2,\"e\":\"timer\",\"x\":1}}\n");
+        let text = format!(
+            "{HEADER}\nwhat\n{{\"t\":1,\"e\":\"new-thing\"}}\n{{\"t\":1,\"n\":9,\"e\":\"timer\"}}\n\n{{\"t\":2,\"e\":\"timer\",\"x\":1}}\n"
+        );
         let file = read(&text).unwrap();
         assert_eq!((file.parts[0].records.len(), file.unreadable, file.torn), (1, 3, false));
     }
@@ -127,7 +134,9 @@ mod tests {
 
     #[test]
     fn records_go_to_the_header_that_they_name() {
-        let text = format!("{HEADER}\n{HEADER}\n{{\"t\":1,\"n\":1,\"e\":\"timer\"}}\n{{\"t\":2,\"n\":4294967295,\"e\":\"fault\",\"name\":\"x\"}}\n");
+        let text = format!(
+            "{HEADER}\n{HEADER}\n{{\"t\":1,\"n\":1,\"e\":\"timer\"}}\n{{\"t\":2,\"n\":4294967295,\"e\":\"fault\",\"name\":\"x\"}}\n"
+        );
         let file = read(&text).unwrap();
         assert_eq!([file.parts[0].records.len(), file.parts[1].records.len(), file.world.len()], [0, 1, 1]);
     }

@@ -212,7 +212,12 @@ impl Scribe {
                 Ok(Some(pack)) => pack,
                 Ok(None) => return,
                 Err(error) => {
-                    out.push(What::Unreadable { link: link.0, sending, end: half.end, why: error.to_string() });
+                    out.push(What::Unreadable {
+                        link: link.0,
+                        sending,
+                        end: half.end,
+                        why: error.to_string(),
+                    });
                     half.decoder = None;
                     return;
                 }

@@ -19,7 +19,8 @@ pub(super) fn align(procs: &mut Procs, links: &Links) -> Vec<String> {
             }
         }
         if !procs.simulated && procs.clocks.iter().any(|clock| !clock.has_wall) {
-            notes.push("Not every trace says what time it was; those that do not begin at time 0.".to_owned());
+            notes
+                .push("Not every trace says what time it was; those that do not begin at time 0.".to_owned());
         }
     }
     for (at, clock) in procs.clocks.iter().enumerate().filter(|(_, clock)| clock.shifted > 0) {

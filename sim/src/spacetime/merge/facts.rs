@@ -25,7 +25,10 @@ pub(super) fn facts(story: &Story) -> Vec<String> {
     }
     let gone = story.events.iter().filter(|event| event.class == "life" && event.name == "gone").count();
     if gone > 0 {
-        facts.push(format!("{} ended without a goodbye.", counted(gone, "process").replace("processs", "processes")));
+        facts.push(format!(
+            "{} ended without a goodbye.",
+            counted(gone, "process").replace("processs", "processes")
+        ));
     }
     facts
 }

@@ -50,9 +50,15 @@ impl<'a> Fates<'a> {
                 return (Fate::Lost, format!("{name} reads nothing behind a damaged message"), None);
             }
         }
-        let after = |record: Option<usize>, end: &End| record.map(|at| self.time(end.proc, at)).filter(|t| *t >= sent);
+        let after = |record: Option<usize>, end: &End| {
+            record.map(|at| self.time(end.proc, at)).filter(|t| *t >= sent)
+        };
         if let Some(when) = after(other.broken, other) {
-            return (Fate::Cut, format!("the link broke at {name} before it was read{}", later(sent, when)), None);
+            return (
+                Fate::Cut,
+                format!("the link broke at {name} before it was read{}", later(sent, when)),
+                None,
+            );
         }
         if other.closed.is_some() {
             return (Fate::Cut, format!("{name} closed the link without reading it"), None);
@@ -62,7 +68,11 @@ impl<'a> Fates<'a> {
         }
         if let Some(when) = after(end.broken, end) {
             let who = self.procs.lane_name(end.proc);
-            return (Fate::Cut, format!("the link broke at {who} before it arrived{}", later(sent, when)), None);
+            return (
+                Fate::Cut,
+                format!("the link broke at {who} before it arrived{}", later(sent, when)),
+                None,
+            );
         }
         let until = if self.procs.simulated { self.end_of_all } else { self.last[other.proc] };
         if sent + LATE > until {
@@ -94,7 +104,10 @@ impl<'a> Fates<'a> {
     pub(super) fn of_got(&self, end: &End) -> (Fate, String) {
         let from = &end.peer;
         if self.procs.simulated {
-            return (Fate::Stranger, format!("no node of this world is known to have sent it; it came from {from}"));
+            return (
+                Fate::Stranger,
+                format!("no node of this world is known to have sent it; it came from {from}"),
+            );
         }
         if end.other.is_some() {
             return (Fate::Beyond, "the trace of its sender does not reach back so far".to_owned());

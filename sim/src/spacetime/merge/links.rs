@@ -121,7 +121,8 @@ impl Links {
     fn pair(&mut self, simulated: bool) {
         let mut accepted: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
         let mut by_hello: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (at, end) in self.ends.iter().enumerate().filter(|(_, end)| !end.dialled && !end.peer.is_empty()) {
+        for (at, end) in self.ends.iter().enumerate().filter(|(_, end)| !end.dialled && !end.peer.is_empty())
+        {
             accepted.entry((&end.peer, &end.local)).or_default().push(at);
             if let Some(hello) = end.hello {
                 by_hello.entry(hello).or_default().push(at);
@@ -185,7 +186,8 @@ impl Links {
 
     /// Which lane an address belongs to, as far as that is known.
     pub(super) fn lane_at(&self, address: &str) -> Option<usize> {
-        let host = || address.parse::<SocketAddr>().ok().and_then(|at| self.addresses.get(&at.ip().to_string()));
+        let host =
+            || address.parse::<SocketAddr>().ok().and_then(|at| self.addresses.get(&at.ip().to_string()));
         self.addresses.get(address).or_else(host).copied()
     }
 
@@ -207,8 +209,10 @@ impl Links {
         let mut found = Vec::new();
         for end in &self.ends {
             let Some(other) = end.other.map(|other| &self.ends[other]) else { continue };
-            let sent = end.sent.iter().filter_map(|at| Some(((end.proc, *at), passed(procs, end.proc, *at)?)));
-            let got = other.got.iter().filter_map(|at| Some(((other.proc, *at), passed(procs, other.proc, *at)?)));
+            let sent =
+                end.sent.iter().filter_map(|at| Some(((end.proc, *at), passed(procs, end.proc, *at)?)));
+            let got =
+                other.got.iter().filter_map(|at| Some(((other.proc, *at), passed(procs, other.proc, *at)?)));
             found.extend(match_up(&sent.collect::<Vec<_>>(), &got.collect::<Vec<_>>()));
         }
         self.arrival.extend(found.iter().copied());

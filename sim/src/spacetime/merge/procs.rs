@@ -54,7 +54,9 @@ pub(super) fn complaints(files: &[(String, File)]) -> Vec<String> {
             .filter_map(|(_, what)| if let What::LeftOut { count } = what { Some(count) } else { None })
             .sum();
         if left_out > 0 {
-            all.push(format!("{left_out} records were left out of {name} when it was written, to keep it in bounds."));
+            all.push(format!(
+                "{left_out} records were left out of {name} when it was written, to keep it in bounds."
+            ));
         }
     }
     all
@@ -143,7 +145,8 @@ impl Procs {
             _ => 2,
         };
         let mut order: Vec<usize> = (0..lanes.len()).collect();
-        let role = |lane: usize| self.all.iter().find(|proc| proc.lane == lane).map_or("", |proc| &proc.header.role);
+        let role =
+            |lane: usize| self.all.iter().find(|proc| proc.lane == lane).map_or("", |proc| &proc.header.role);
         order.sort_by_cached_key(|lane| (rank(role(*lane)), numbers_last(&lanes[*lane])));
         let place = |lane: usize| order.iter().position(|other| *other == lane).unwrap_or(lane);
         self.all.iter_mut().for_each(|proc| proc.lane = place(proc.lane));

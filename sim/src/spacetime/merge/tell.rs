@@ -101,7 +101,9 @@ impl Teller<'_> {
         Some(match what {
             What::Dial { link: id, .. } => link(id, "dial", "dials {whom} for a {kind}connection", 0),
             What::Dialed { link: id, .. } => link(id, "connected", "has a {kind}connection to {whom} now", 0),
-            What::Accepted { link: id, .. } => link(id, "accepted", "takes a {kind}connection from {whom}", 0),
+            What::Accepted { link: id, .. } => {
+                link(id, "accepted", "takes a {kind}connection from {whom}", 0)
+            }
             What::DialFailed { link: id, why } => {
                 link(id, "no connection", &format!("gets no connection to {{whom}}: {why}"), 2)
             }
@@ -109,9 +111,12 @@ impl Teller<'_> {
             What::PeerClosed { link: id } => {
                 link(id, "end", "hears that {whom} will send no more on their {kind}link", 0)
             }
-            What::Broken { link: id, why } => {
-                link(id, "link broken", &format!("is told that its {{kind}}link with {{whom}} is dead: {why}"), 2)
-            }
+            What::Broken { link: id, why } => link(
+                id,
+                "link broken",
+                &format!("is told that its {{kind}}link with {{whom}} is dead: {why}"),
+                2,
+            ),
             What::Unreadable { link: id, sending: false, why, .. } => {
                 let say = format!("cannot read what came from {{whom}} on their {{kind}}link: {why}");
                 Happened { class: "damage", ..link(id, "unreadable", &say, 2) }
@@ -141,7 +146,9 @@ impl Teller<'_> {
             What::Fault(words) => said("fault", words),
             What::Remark(words) => said("remark", words),
             What::Failure(words) => said("failure", words),
-            What::Known { .. } | What::Unreadable { sending: true, .. } | What::LeftOut { .. } => return None,
+            What::Known { .. } | What::Unreadable { sending: true, .. } | What::LeftOut { .. } => {
+                return None;
+            }
         })
     }
 

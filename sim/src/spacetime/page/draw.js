@@ -202,7 +202,6 @@ const drawArrow = (drawn) => {
   const colour = arrow.n === 'dial' ? colours.soft : kindColour(arrow.k);
   // What does not arrive ends on its way.
   const short = fate === 'damaged' || (fate === 'arrived' && drawn.to >= 0 && drawn.from >= 0) ? 1 : fate === 'arrived' ? 1 : 0.62;
-  const whole = { x1, y1, x2, y2 };
   if (short < 1) {
     if (start !== null) { x2 = x1 + (x2 - x1) * short; y2 = y1 + (y2 - y1) * short; }
     else { x1 = x2 - (x2 - x1) * short; y1 = y2 - (y2 - y1) * short; }
@@ -228,18 +227,20 @@ const drawArrow = (drawn) => {
   pen.globalAlpha = 1;
   if (fate === 'cut' || fate === 'failed') cross(x2, y2, 5);
   if (fate === 'damaged') cross(x2 - 10 * Math.cos(angle), y2 - 10 * Math.sin(angle), 4);
-  if (fate === 'lost') {
-    pen.strokeStyle = colours.bad;
-    pen.lineWidth = 1.6;
-    pen.beginPath();
-    pen.arc(x2, y2, 4, 0, 7);
-    pen.stroke();
-  }
+  if (fate === 'lost') ring(x2, y2);
+  if (short < 1) taken.push([x2 - 6, y2 - 6, 12, 12]);
   hits.push({ arrow: drawn.index, x1, y1, x2, y2, event: drawn.from >= 0 ? drawn.from : drawn.to });
   const event = drawn.from >= 0 ? events[drawn.from] : events[drawn.to];
   const text = arrow.n === 'dial' ? 'dial' : event.n;
   const suffix = wrong ? ` — ${FATES[fate].toLowerCase()}${fate === 'failed' ? ': ' + arrow.y.split(':')[0] : ''}` : '';
-  return { x1, y1, x2, y2, self, text: clip(text + suffix, 54), colour: wrong ? colours.bad : colour, wrong, current, whole };
+  return { x1, y1, x2, y2, self, text: clip(text + suffix, 54), colour: wrong ? colours.bad : colour, wrong, current, stub: short < 1 };
+};
+const ring = (x, y) => {
+  pen.strokeStyle = colours.bad;
+  pen.lineWidth = 1.6;
+  pen.beginPath();
+  pen.arc(x, y, 4, 0, 7);
+  pen.stroke();
 };
 const head = (x, y, angle) => {
   pen.beginPath();
@@ -256,7 +257,14 @@ const cross = (x, y, size) => {
 const label = (arrow, top, bottom) => {
   const { x1, y1, x2, y2 } = arrow;
   const along = (part) => [x1 + (x2 - x1) * part, y1 + (y2 - y1) * part - 1];
-  const places = arrow.self ? [[x1 + 66, (y1 + y2) / 2]] : [0.5, 0.36, 0.64, 0.24, 0.76].map(along);
+  let places = [0.5, 0.36, 0.64, 0.24, 0.76].map(along);
+  if (arrow.self) places = [[x1 + 66, (y1 + y2) / 2]];
+  if (arrow.stub) {
+    // On its way if there is room, else behind where it ended.
+    const half = widthOf(arrow.text, arrow.current || arrow.wrong ? STRONG : FONT) / 2, long = Math.abs(x2 - x1), way = Math.sign(x2 - x1) || 1;
+    const behind = [[x2 + way * (half + 12), y2 + 1], [x2 + way * (half + 12), y2 + 14]];
+    places = half * 2 + 24 < long ? [along(0.5), along(0.42), ...behind] : behind;
+  }
   const inSight = places.filter(([, y]) => y > top - 8 && y < bottom + 8);
   words(arrow.text, inSight, arrow.colour, { centre: true, strong: arrow.current || arrow.wrong, always: arrow.current });
 };
@@ -315,39 +323,50 @@ const shape = (event, x, y, colour) => {
 
 // The whole time on the left: where much happens, where trouble is, and what is in sight.
 const map = document.getElementById('map');
-const drawMap = () => {
+let whole = null; // all but what is in sight, drawn once an arrangement
+const sizeMap = (canvas) => {
   const ratio = window.devicePixelRatio || 1;
   const width = map.clientWidth, height = map.clientHeight;
-  map.width = Math.round(width * ratio);
-  map.height = Math.round(height * ratio);
-  const ink = map.getContext('2d');
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const ink = canvas.getContext('2d');
   ink.setTransform(ratio, 0, 0, ratio, 0, 0);
   ink.clearRect(0, 0, width, height);
-  const part = height / Math.max(1, layout.height);
+  return { ink, width, height, part: height / Math.max(1, layout.height) };
+};
+const drawWhole = () => {
+  whole = document.createElement('canvas');
+  const { ink, width, height, part } = sizeMap(whole);
   const counts = new Uint16Array(Math.ceil(height / 3) + 1);
   for (const index of layout.shown) counts[Math.floor((layout.y[index] * part) / 3)]++;
-  const most = Math.max(1, ...counts);
+  const most = counts.reduce((one, other) => Math.max(one, other), 1);
   ink.fillStyle = colours.lane;
   ink.globalAlpha = 0.55;
-  counts.forEach((count, at) => count && ink.fillRect(4, at * 3, 4 + (count / most) * (width - 14), 2));
+  counts.forEach((count, at) => count && ink.fillRect(4, at * 3, 4 + (count / most) * (width - 16), 2));
   ink.globalAlpha = 1;
   ink.fillStyle = colours.bad;
   for (const index of layout.shown) {
     const event = events[index];
     if (event.c === 'failure') ink.fillRect(0, layout.y[index] * part - 2, width, 4);
-    else if (event.c === 'fault') ink.fillRect(width - 8, layout.y[index] * part - 1, 8, 2);
-    else if (isTrouble(event)) ink.fillRect(width - 4, layout.y[index] * part - 1, 4, 2);
+    else if (isTrouble(event)) ink.fillRect(width - (event.c === 'fault' ? 9 : 5), layout.y[index] * part - 1, 9, 2);
   }
+};
+const drawMap = () => {
+  if (!whole) drawWhole();
+  const { ink, width, height, part } = sizeMap(map);
+  ink.drawImage(whole, 0, 0, width, height);
   if (state.current >= 0 && layout.place[state.current] >= 0) {
     ink.fillStyle = colours.ink;
     ink.fillRect(0, layout.y[state.current] * part - 1, width, 2);
   }
-  const seen = scroll.clientHeight * part;
+  const seen = Math.max(8, scroll.clientHeight * part);
   ink.strokeStyle = colours.accent;
   ink.lineWidth = 2;
-  ink.globalAlpha = 0.9;
-  ink.strokeRect(1, scroll.scrollTop * part + 1, width - 2, Math.max(6, seen - 2));
-  ink.globalAlpha = 0.12;
+  ink.strokeRect(1, scroll.scrollTop * part + 1, width - 2, seen - 2);
+  ink.globalAlpha = 0.14;
   ink.fillStyle = colours.accent;
-  ink.fillRect(1, scroll.scrollTop * part, width - 2, Math.max(8, seen));
+  ink.fillRect(1, scroll.scrollTop * part, width - 2, seen);
+  ink.globalAlpha = 1;
 };

@@ -106,7 +106,6 @@ const tellLegend = () => {
     pen.setLineDash([]);
     end(50, 10);
   };
-  const ring = (x, y) => { pen.strokeStyle = colours.bad; pen.beginPath(); pen.arc(x, y, 4, 0, 7); pen.stroke(); };
   kinds.forEach((kind) => sample(`a message on a ${kind} connection`, stroke([], kindColour(kind), (x, y) => head(x, y, 0))));
   sample('lost: it never arrived, and nobody was told', stroke([6, 4], colours.soft, ring));
   sample('cut off: its link ended while it was under way', stroke([], colours.soft, (x, y) => cross(x, y, 5)));

@@ -68,16 +68,17 @@ fn registration(message: &Message) -> Told {
         Message::Registered(m) => {
             told(format!("says that it is registered, and that others will dial it at {}", m.address))
         }
-        Message::Heartbeat(m) => {
-            told(format!("lives, and has {} free", counted(m.free as usize, "slot"))).label(format!("{} free", m.free))
-        }
+        Message::Heartbeat(m) => told(format!("lives, and has {} free", counted(m.free as usize, "slot")))
+            .label(format!("{} free", m.free)),
         Message::Leave(_) => told("leaves on purpose".to_owned()),
         Message::Publish(m) => publish(message.name(), m, &[]),
         Message::PublishNeeding(m) => publish(message.name(), &m.publish, &m.needs),
         Message::Accepted(m) => told(format!("has task {} on its list", m.task)).label(m.task.to_string()),
-        Message::Assign(m) => told(format!("proposes task {}; it is to be claimed at {}", m.task, m.publisher))
-            .label(m.task.to_string())
-            .with("publisher", m.publisher.to_string()),
+        Message::Assign(m) => {
+            told(format!("proposes task {}; it is to be claimed at {}", m.task, m.publisher))
+                .label(m.task.to_string())
+                .with("publisher", m.publisher.to_string())
+        }
         Message::Withdraw(m) => {
             told(format!("takes its proposal of task {} back", m.task)).label(m.task.to_string())
         }
@@ -89,9 +90,8 @@ fn registration(message: &Message) -> Told {
             };
             told(format!("gives the proposal of task {} back: {why}", m.task)).label(m.task.to_string())
         }
-        Message::Taken(m) => {
-            told(format!("says that task {} is held by {}, as {}", m.task, m.by, m.attempt)).label(m.task.to_string())
-        }
+        Message::Taken(m) => told(format!("says that task {} is held by {}, as {}", m.task, m.by, m.attempt))
+            .label(m.task.to_string()),
         Message::Open(m) => told(format!("says that task {} is free again", m.task))
             .label(m.task.to_string())
             .with("not to", field(&m.avoid)),
@@ -109,7 +109,10 @@ fn publish(name: &'static str, m: &Publish, needs: &[Need]) -> Told {
         .with("command", &*m.title)
         .with("publisher", m.publisher.to_string())
         .with("who may run it", field(&m.placement))
-        .with("held by", m.taken.map_or_else(|| "nobody".to_owned(), |(by, attempt)| format!("{by}, {attempt}")))
+        .with(
+            "held by",
+            m.taken.map_or_else(|| "nobody".to_owned(), |(by, attempt)| format!("{by}, {attempt}")),
+        )
         .with("not to", field(&m.avoid));
     if needs.is_empty() { told } else { told.with("needs", field(&needs)) }
 }
@@ -142,9 +145,7 @@ fn reply(reply: &Reply) -> String {
 fn attempt(message: &Message) -> Told {
     let told = |say: String| Told::new(message.name(), say);
     match message {
-        Message::Claim(m) => {
-            told(format!("wants task {} ({})", m.task, m.claim)).label(m.task.to_string())
-        }
+        Message::Claim(m) => told(format!("wants task {} ({})", m.task, m.claim)).label(m.task.to_string()),
         Message::Granted(m) => granted(m),
         Message::Refused(m) => {
             let why = match m.why {
@@ -153,26 +154,31 @@ fn attempt(message: &Message) -> Told {
             };
             told(format!("refuses task {} ({}): {why}", m.task, m.claim)).label(m.task.to_string())
         }
-        Message::Renew(m) => told(format!("still holds {}, and asks for its lease anew", attempts(&m.attempts)))
-            .label(format!("×{}", m.attempts.len()))
-            .with("attempts", field(&m.attempts)),
+        Message::Renew(m) => {
+            told(format!("still holds {}, and asks for its lease anew", attempts(&m.attempts)))
+                .label(format!("×{}", m.attempts.len()))
+                .with("attempts", field(&m.attempts))
+        }
         Message::Renewed(m) => {
             let mut say = format!("renews the lease of {}", attempts(&m.current));
             if !m.not.is_empty() {
                 say.push_str(&format!("; {} must stop", attempts(&m.not)));
             }
-            told(say).label(format!("×{}", m.current.len())).with("current", field(&m.current)).with("not", field(&m.not))
+            told(say)
+                .label(format!("×{}", m.current.len()))
+                .with("current", field(&m.current))
+                .with("not", field(&m.not))
         }
         Message::Stopped(m) => of(message, m.task, m.attempt, |what| {
             format!("has stopped {what}, and nothing of it runs any more: {}", stop_reason(&m.why))
         }),
-        Message::Finished(m) => of(message, m.task, m.attempt, |what| {
-            format!("has finished {what}: {}", exit_words(m.exit))
-        })
-        .with("exit", exit_words(m.exit))
-        .with("results", field(&m.outputs))
-        .with("written", format!("{} and {}", bytes(m.written[0]), bytes(m.written[1])))
-        .with("took", times(m.times)),
+        Message::Finished(m) => {
+            of(message, m.task, m.attempt, |what| format!("has finished {what}: {}", exit_words(m.exit)))
+                .with("exit", exit_words(m.exit))
+                .with("results", field(&m.outputs))
+                .with("written", format!("{} and {}", bytes(m.written[0]), bytes(m.written[1])))
+                .with("took", times(m.times))
+        }
         Message::Done(m) => {
             of(message, m.task, m.attempt, |what| format!("has everything of {what}: forget it"))
         }
@@ -195,9 +201,9 @@ fn attempt(message: &Message) -> Told {
                 .label(size.clone())
                 .with("from byte", m.offset.to_string())
         }
-        Message::InputTaken(m) if m.upto == u64::MAX => {
-            of(message, m.task, m.attempt, |what| format!("says that {what} reads no standard input any more"))
-        }
+        Message::InputTaken(m) if m.upto == u64::MAX => of(message, m.task, m.attempt, |what| {
+            format!("says that {what} reads no standard input any more")
+        }),
         Message::InputTaken(m) => of(message, m.task, m.attempt, |what| {
             format!("says that {what} has read {} of standard input", bytes(m.upto))
         })
@@ -238,7 +244,11 @@ fn file(message: &Message) -> Told {
         Message::FileRequest(m) => {
             let from = if m.from == 0 { String::new() } else { format!(", from block {} on", m.from) };
             told(format!("asks for file {} of task {}{from} ({})", m.file, m.task, m.callback))
-                .label(if m.from == 0 { format!("{}", m.file) } else { format!("{} from block {}", m.file, m.from) })
+                .label(if m.from == 0 {
+                    format!("{}", m.file)
+                } else {
+                    format!("{} from block {}", m.file, m.from)
+                })
                 .with("task", format!("{} {}", m.task, m.attempt))
                 .with("first block wanted", m.from.to_string())
                 .with("to come on", m.connection.to_string())

@@ -4,7 +4,7 @@ use super::messages::{end_kind, exit_words, stop_reason, waits};
 use super::{InWords, Words, clip, command_line, counted, field};
 use crate::machine::{Command, Notice};
 use xxnet_core::client::{ClientCommand, ClientNotice};
-use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice};
+use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice, DisconnectReason};
 use xxnet_core::executor::{Ending, ExecutorCommand, ExecutorNotice, FileStep, TaskStep};
 use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
@@ -52,7 +52,9 @@ impl InWords for ExecutorNotice {
     fn in_words(&self) -> Option<Words> {
         Some(match self {
             Self::Listening(at) => Words::routine("listening", format!("listens at {at}")),
-            Self::ListenFailed(at, error) => Words::wrong("cannot listen", format!("cannot listen at {at}: {error}")),
+            Self::ListenFailed(at, error) => {
+                Words::wrong("cannot listen", format!("cannot listen at {at}: {error}"))
+            }
             Self::Registering(at) => Words::routine("registering", format!("goes to the registry at {at}")),
             Self::Registered { registry, .. } => {
                 Words::step("registered", format!("is registered with {registry}"))
@@ -66,32 +68,32 @@ impl InWords for ExecutorNotice {
                 Words::wrong("not published", format!("could not publish: {}", field(error)))
             }
             Self::Waiting { task, reason } => {
-                Words::routine("waiting", format!("task {task} waits for {}", waits(*reason)))
+                Words::routine("waiting", format!("is told that task {task} waits for {}", waits(*reason)))
             }
             Self::Step { step, task, .. } => step_words(*step, task.map(|task| task.to_string())),
             Self::FileStep { step, file, .. } => file_step(*step, file),
             Self::Callback { callback, result: Ok(()), .. } => {
-                Words::step("file arrived", format!("{callback} fires: the file is there, verified"))
+                Words::step("file arrived", format!("has the file, verified: {callback} fires"))
             }
             Self::Callback { callback, result: Err(error), .. } => {
-                Words::wrong("no file", format!("{callback} fires without the file: {error}"))
+                Words::wrong("no file", format!("does not get the file: {callback} fires with: {error}"))
             }
             Self::Granted { task, attempt, name, .. } => {
-                Words::step("granted", format!("task {task} is held by {name} now ({attempt})"))
+                Words::step("granted", format!("has given task {task} to {name} ({attempt})"))
             }
             Self::Running { task, attempt } => {
-                Words::step("running", format!("the command of task {task} ({attempt}) runs"))
+                Words::step("running", format!("hears that the command of task {task} ({attempt}) runs"))
             }
             Self::AttemptLost { task, attempt, executor, why, .. } => Words::wrong(
                 "attempt lost",
-                format!("{attempt} of task {task} at {executor} is over without a result: {why}"),
+                format!("has lost {attempt} of task {task} at {executor}, without a result: {why}"),
             ),
             Self::InputClosed(task) => {
-                Words::routine("input closed", format!("the command of task {task} reads no more"))
+                Words::routine("input closed", format!("hears that the command of task {task} reads no more"))
             }
             Self::LandedBeside { task, .. } => Words::step(
                 "beside",
-                format!("task {task} changed what the user changed too: both versions are kept"),
+                format!("keeps both versions of what task {task} and the user have changed"),
             ),
             Self::Ended { task, ending } => ended(&task.to_string(), ending),
             Self::AttemptGranted { task, attempt, .. } => {
@@ -102,21 +104,21 @@ impl InWords for ExecutorNotice {
             }
             Self::AttemptFinished { task, attempt, exit } => Words::step(
                 "finished",
-                format!("the command of task {task} ({attempt}) has ended: {}", exit_words(*exit)),
+                format!("is done with the command of task {task} ({attempt}): {}", exit_words(*exit)),
             ),
             Self::AttemptStopped { task, attempt, why } => Words::wrong(
                 "stopped",
                 format!("has stopped task {task} ({attempt}) without a result: {}", stop_reason(why)),
             ),
             Self::AttemptDone { task, attempt } => {
-                Words::routine("forgotten", format!("task {task} ({attempt}) is forgotten: its publisher has all"))
+                Words::routine("forgotten", format!("forgets task {task} ({attempt}): its publisher has all"))
             }
             Self::Unreachable { address, reason } => {
                 Words::wrong("unreachable", format!("cannot reach {address}: {reason}"))
             }
             Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
             Self::Misbehaved { peer, what } => {
-                Words::wrong("misbehaved", format!("{peer} broke the protocol: {what}"))
+                Words::wrong("misbehaved", format!("cuts {peer} off, which broke the protocol: {what}"))
             }
             Self::AcceptFailing(error) => Words::wrong("accept fails", format!("cannot accept: {error}")),
             Self::Stopped => Words::step("stopped", "has ended: all is closed"),
@@ -144,7 +146,7 @@ fn step_words(step: TaskStep, task: Option<String>) -> Words {
     };
     let number = step as u8;
     let task = task.map_or_else(|| "a task".to_owned(), |task| format!("task {task}"));
-    Words::routine(format!("step {number}"), format!("step {number} of 10: {task} {what}"))
+    Words::routine(format!("step {number}"), format!("tells step {number} of 10: {task} {what}"))
 }
 
 fn file_step(step: FileStep, file: &str) -> Words {
@@ -155,20 +157,21 @@ fn file_step(step: FileStep, file: &str) -> Words {
         FileStep::Delivered => "is delivered",
     };
     let number = step as u8;
-    Words::routine(format!("file {number}"), format!("step {number} of 4: {file} {what}"))
+    Words::routine(format!("file {number}"), format!("tells step {number} of 4: {file} {what}"))
 }
 
 fn ended(task: &str, ending: &Ending) -> Words {
     match ending {
-        Ending::Done { exit, executor, .. } => {
-            Words::step("ended: done", format!("task {task} is done, by {executor}: {}", exit_words(*exit)))
-        }
+        Ending::Done { exit, executor, .. } => Words::step(
+            "ended: done",
+            format!("has the result of task {task}, done by {executor}: {}", exit_words(*exit)),
+        ),
         Ending::Failed { attempts, .. } => {
-            Words::wrong("ended: failed", format!("task {task} has failed: {}", attempts.join("; ")))
+            Words::wrong("ended: failed", format!("gives task {task} up: {}", attempts.join("; ")))
         }
         other => {
             let how = end_kind(other.kind());
-            Words::step(format!("ended: {how}"), format!("task {task} has ended: {how}"))
+            Words::step(format!("ended: {how}"), format!("ends task {task}: {how}"))
         }
     }
 }
@@ -186,32 +189,41 @@ impl InWords for RegistryNotice {
     fn in_words(&self) -> Option<Words> {
         Some(match self {
             Self::Listening(at) => Words::routine("listening", format!("listens at {at}")),
-            Self::ListenFailed(at, error) => Words::wrong("cannot listen", format!("cannot listen at {at}: {error}")),
+            Self::ListenFailed(at, error) => {
+                Words::wrong("cannot listen", format!("cannot listen at {at}: {error}"))
+            }
             Self::MemberJoined { name, slots, client, again, .. } => {
                 let what = if *client { "a client".to_owned() } else { counted(*slots as usize, "slot") };
                 let again = if *again { " again" } else { "" };
-                Words::step("member", format!("{name} is a member{again}, with {what}"))
+                Words::step("member", format!("has {name} as a member{again}, with {what}"))
             }
-            Self::NameShared { name, .. } => Words::wrong("name shared", format!("two members are called {name}")),
-            Self::MemberSuspect(member) => {
-                Words::wrong("suspect", format!("{member} has been silent too long for new work"))
+            Self::NameShared { name, .. } => {
+                Words::wrong("name shared", format!("has two members that are called {name}"))
             }
-            Self::MemberGone { name, left, .. } if *left => Words::step("left", format!("{name} has left")),
-            Self::MemberGone { name, .. } => Words::wrong("member gone", format!("{name} is no member any more")),
+            Self::MemberSuspect(member) => Words::wrong(
+                "suspect",
+                format!("suspects {member}, which has been silent too long to get new work"),
+            ),
+            Self::MemberGone { name, left, .. } if *left => {
+                Words::step("left", format!("takes {name} off its list, which has left"))
+            }
+            Self::MemberGone { name, .. } => {
+                Words::wrong("member gone", format!("takes {name} off its list, which is gone"))
+            }
             Self::TaskProposed { task, name, .. } => {
-                Words::routine("proposed", format!("task {task} is proposed to {name}"))
+                Words::routine("proposed", format!("proposes task {task} to {name}"))
             }
             Self::ProposalReturned { task, from } => {
-                Words::routine("returned", format!("the proposal of task {task} to {from} is void"))
+                Words::routine("returned", format!("takes its proposal of task {task} to {from} as void"))
             }
             Self::TaskEnded(task, how) => {
                 let how = how.map_or("its publisher is gone", end_kind);
-                Words::routine("ended", format!("task {task} has ended: {how}"))
+                Words::routine("ended", format!("strikes task {task} off its list: {how}"))
             }
             Self::TasksFull(who) => Words::wrong("full", format!("has no room for tasks of {who}")),
             Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
             Self::Misbehaved { member, what } => {
-                Words::wrong("misbehaved", format!("{member} broke the protocol: {what}"))
+                Words::wrong("misbehaved", format!("cuts {member} off, which broke the protocol: {what}"))
             }
             Self::AcceptFailing(error) => Words::wrong("accept fails", format!("cannot accept: {error}")),
             Self::Stopped => Words::step("stopped", "has ended: all is closed"),
@@ -246,7 +258,9 @@ impl InWords for ConnectionCommand {
                 let whom = target.as_ref().map_or_else(|| "its target".to_owned(), ToString::to_string);
                 Words::step("connect", format!("is told to connect {id} with {whom}"))
             }
-            Self::Listen { address, .. } => Words::routine("listen", format!("is told to listen at {address}")),
+            Self::Listen { address, .. } => {
+                Words::routine("listen", format!("is told to listen at {address}"))
+            }
             Self::Close { id, .. } => Words::step("close", format!("is told to close {id}")),
             Self::Discard { id } => Words::step("discard", format!("is told to forget {id} without a word")),
             Self::Destroy => Words::step("destroy", "is told to end everything"),
@@ -269,7 +283,9 @@ impl InWords for ConnectionNotice {
     fn in_words(&self) -> Option<Words> {
         match self {
             Self::Created { .. } => None,
-            Self::Rejected { error, .. } => Some(Words::routine("rejected", format!("says no to its application: {error}"))),
+            Self::Rejected { error, .. } => {
+                Some(Words::routine("rejected", format!("says no to its application: {error}")))
+            }
             Self::Event(event) => event.in_words(),
         }
     }
@@ -290,18 +306,29 @@ impl InWords for ConnectionEvent {
             }
             Self::Interrupted { id, reason } => Words::wrong(
                 "interrupted",
-                format!("the session of {id} has no link any more ({reason}); it goes on with the next one"),
+                format!(
+                    "has no link any more for the session of {id} ({reason}); it goes on with the next one"
+                ),
             ),
-            Self::Resumed { id } => Words::step("resumed", format!("the session of {id} has a link again")),
+            Self::Resumed { id } => {
+                Words::step("resumed", format!("has a link again for the session of {id}"))
+            }
             Self::Undelivered { id, packs } => Words::wrong(
                 "undelivered",
-                format!("{} of {id} may not have been delivered", counted(packs.len(), "message")),
+                format!("cannot say whether {} of {id} arrived", counted(packs.len(), "message")),
             ),
+            Self::Disconnected {
+                id,
+                kind,
+                reason: reason @ (DisconnectReason::Closed | DisconnectReason::ClosedByPeer),
+            } => Words::step("disconnected", format!("is done with the {kind} connection {id}: {reason}")),
             Self::Disconnected { id, kind, reason } => {
-                Words::wrong("disconnected", format!("the {kind} connection {id} is over: {reason}"))
+                Words::wrong("disconnected", format!("has lost the {kind} connection {id}: {reason}"))
             }
             Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
-            Self::AcceptFailing { error, .. } => Words::wrong("accept fails", format!("cannot accept: {error}")),
+            Self::AcceptFailing { error, .. } => {
+                Words::wrong("accept fails", format!("cannot accept: {error}"))
+            }
             Self::Received { .. } | Self::Writable { .. } | Self::Pong { .. } | Self::Acknowledged { .. } => {
                 return None;
             }
@@ -312,12 +339,18 @@ impl InWords for ConnectionEvent {
 impl InWords for MessengerCommand {
     fn in_words(&self) -> Option<Words> {
         Some(match self {
-            Self::Listen { address, .. } => Words::routine("listen", format!("is told to listen at {address}")),
-            Self::Open { token, to } => Words::routine("open", format!("{token} stands for {to} from now on")),
+            Self::Listen { address, .. } => {
+                Words::routine("listen", format!("is told to listen at {address}"))
+            }
+            Self::Open { token, to } => {
+                Words::routine("open", format!("is told that {token} stands for {to} from now on"))
+            }
             Self::Send { token, packs } => {
                 Words::routine("send", format!("is given {} for {token}", counted(packs.len(), "message")))
             }
-            Self::Disconnect { to } => Words::step("disconnect", format!("is told to end the session with {to}")),
+            Self::Disconnect { to } => {
+                Words::step("disconnect", format!("is told to end the session with {to}"))
+            }
             Self::Shutdown { .. } => Words::step("shut down", "is told to shut down"),
             Self::Unlisten { .. }
             | Self::Forget { .. }
@@ -336,29 +369,37 @@ impl InWords for MessengerNotice {
             Self::ListenFailed { address, error, .. } => {
                 Words::wrong("cannot listen", format!("cannot listen at {address}: {error}"))
             }
-            Self::Rejected { error, .. } => Words::wrong("rejected", format!("says no to its application: {error}")),
+            Self::Rejected { error, .. } => {
+                Words::wrong("rejected", format!("says no to its application: {error}"))
+            }
             Self::Connected { at, peer, .. } => {
                 Words::step("connected", format!("has a session with {} at {at}", peer.name))
             }
             Self::Interrupted { on, reason } => Words::wrong(
                 "interrupted",
-                format!("the session of {on} has no link any more ({reason}); it goes on with the next one"),
+                format!(
+                    "has no link any more for the session of {on} ({reason}); it goes on with the next one"
+                ),
             ),
-            Self::Resumed { on } => Words::step("resumed", format!("the session of {on} has a link again")),
+            Self::Resumed { on } => {
+                Words::step("resumed", format!("has a link again for the session of {on}"))
+            }
             Self::Disconnected { on, reason, undelivered } if undelivered.is_empty() => {
-                Words::step("session over", format!("the session of {on} is over: {reason}"))
+                Words::step("session over", format!("ends the session of {on}: {reason}"))
             }
             Self::Disconnected { on, reason, undelivered } => Words::wrong(
                 "session over",
                 clip(
                     &format!(
-                        "the session of {on} is over ({reason}); {} may not have been delivered",
+                        "ends the session of {on} ({reason}), and cannot say whether {} arrived",
                         counted(undelivered.len(), "message")
                     ),
                     240,
                 ),
             ),
-            Self::Retrying { to, reason } => Words::wrong("retrying", format!("cannot reach {to}: {reason}; tries again")),
+            Self::Retrying { to, reason } => {
+                Words::wrong("retrying", format!("cannot reach {to}: {reason}; tries again"))
+            }
             Self::Undelivered { to, reason, packs } => Words::wrong(
                 "undelivered",
                 format!("gives {} for {to} up: {reason}", counted(packs.len(), "message")),
@@ -366,7 +407,9 @@ impl InWords for MessengerNotice {
             Self::TurnedAway { from, reason } => turned_away(&from.to_string(), &reason.to_string()),
             Self::AcceptFailing { error } => Words::wrong("accept fails", format!("cannot accept: {error}")),
             Self::Down => Words::step("down", "has ended: all is closed"),
-            Self::Marked { .. } | Self::Peers { .. } | Self::Received { .. } | Self::Settled { .. } => return None,
+            Self::Marked { .. } | Self::Peers { .. } | Self::Received { .. } | Self::Settled { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -151,7 +151,9 @@ fn refuse(head: &[u8]) -> Told {
 
 fn dict(head: &[u8], sequence: u64) -> Told {
     let told = match Dict::decode(head) {
-        Ok(dict) => Told::new("Message", format!("sends a message: {}", field(&dict))).with("dict", field(&dict)),
+        Ok(dict) => {
+            Told::new("Message", format!("sends a message: {}", field(&dict))).with("dict", field(&dict))
+        }
         Err(_) => malformed("Message", head),
     };
     numbered(told, head, sequence)

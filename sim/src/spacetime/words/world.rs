@@ -45,10 +45,12 @@ pub(in crate::spacetime) fn disk_request(request: &DiskRequest) -> Option<Words>
 pub(in crate::spacetime) fn disk_done(event: &DiskEvent) -> Option<Words> {
     match &event.result {
         Ok(DiskDone::Committed { .. }) => {
-            Some(Words::step("file there", "the file is whole, verified and under its name"))
+            Some(Words::step("file there", "has the file whole, verified and under its name"))
         }
-        Ok(DiskDone::Nothing | DiskDone::Opened { .. } | DiskDone::Block { .. } | DiskDone::Root { .. }) => None,
-        Err(error) => Some(Words::wrong("disk", format!("the disk says no: {error}"))),
+        Ok(DiskDone::Nothing | DiskDone::Opened { .. } | DiskDone::Block { .. } | DiskDone::Root { .. }) => {
+            None
+        }
+        Err(error) => Some(Words::wrong("disk", format!("hears no from its disk: {error}"))),
     }
 }
 
@@ -60,9 +62,9 @@ pub(in crate::spacetime) fn spawn(spec: &RunSpec) -> String {
 /// How a run ended; `None` as long as it goes on.
 pub(in crate::spacetime) fn exit(event: &ProcessEvent) -> Option<String> {
     match event {
-        ProcessEvent::SpawnFailed { error, .. } => Some(format!("the command could not be started: {error}")),
+        ProcessEvent::SpawnFailed { error, .. } => Some(format!("cannot start the command: {error}")),
         ProcessEvent::Exited { status, .. } => {
-            Some(format!("the command has ended and every process of it is reaped: {}", status_words(*status)))
+            Some(format!("has reaped every process of the command: {}", status_words(*status)))
         }
         ProcessEvent::Spawned { .. }
         | ProcessEvent::Output { .. }
