@@ -4,6 +4,9 @@ use super::{Fate, Story};
 use crate::spacetime::words::{clip, counted};
 use std::collections::BTreeMap;
 
+/// Tasks that are named.
+const TASKS: usize = 4;
+
 pub(super) fn facts(story: &Story) -> Vec<String> {
     let mut facts = Vec::new();
     for event in story.events.iter().filter(|event| event.class == "failure") {
@@ -22,6 +25,16 @@ pub(super) fn facts(story: &Story) -> Vec<String> {
             _ => format!("{name} ×{count}"),
         };
         facts.push(format!("Faults injected: {}.", faults.iter().map(each).collect::<Vec<_>>().join(", ")));
+    }
+    let ends =
+        story.events.iter().filter(|event| event.class == "notice" && event.name.starts_with("ended: "));
+    let ends: Vec<_> = ends.collect();
+    for end in ends.iter().take(TASKS) {
+        let who = end.lane.map_or("", |lane| &story.lanes[lane].name);
+        facts.push(format!("{who} {}.", end.say));
+    }
+    if ends.len() > TASKS {
+        facts.push(format!("{} more tasks ended.", ends.len() - TASKS));
     }
     let gone = story.events.iter().filter(|event| event.class == "life" && event.name == "gone").count();
     if gone > 0 {
@@ -55,12 +68,12 @@ fn messages(story: &Story) -> String {
     let of = |fate: Fate| counts.get(&(fate as u8)).copied().unwrap_or(0);
     let mut became = vec![format!("{} arrived", of(Fate::Arrived))];
     for (fate, words) in [
-        (Fate::Lost, "never arrived without anybody being told"),
-        (Fate::Cut, "were cut off by the end of their link"),
-        (Fate::Damaged, "arrived damaged"),
-        (Fate::Open, "were still under way at the end"),
-        (Fate::Beyond, "went to or came from nodes without a trace here"),
-        (Fate::Stranger, "came from strangers"),
+        (Fate::Lost, "lost without anybody being told"),
+        (Fate::Cut, "cut off by the end of a link"),
+        (Fate::Damaged, "damaged on the way"),
+        (Fate::Open, "still under way at the end"),
+        (Fate::Beyond, "to or from nodes without a trace here"),
+        (Fate::Stranger, "from strangers"),
     ] {
         if of(fate) > 0 {
             became.push(format!("{} {words}", of(fate)));

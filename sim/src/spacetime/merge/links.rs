@@ -11,6 +11,8 @@ pub(super) type At = (usize, usize);
 /// One end of a link.
 #[derive(Debug, Default)]
 pub(super) struct End {
+    /// Its place among all.
+    at: usize,
     pub(super) proc: usize,
     pub(super) dialled: bool,
     /// Where it was dialled to.
@@ -67,8 +69,9 @@ impl Links {
 
     fn end(&mut self, proc: usize, link: u64) -> &mut End {
         let at = *self.by_link.entry((proc, link)).or_insert_with(|| {
-            self.ends.push(End { proc, ..End::default() });
-            self.ends.len() - 1
+            let at = self.ends.len();
+            self.ends.push(End { at, proc, ..End::default() });
+            at
         });
         &mut self.ends[at]
     }
@@ -198,6 +201,11 @@ impl Links {
         }
         let address = if end.peer.is_empty() { &end.to } else { &end.peer };
         procs.lane_of(&end.met).or_else(|| self.lane_at(address))
+    }
+
+    /// A link's number in the story: one for both of its ends.
+    pub(super) fn number(&self, end: &End) -> usize {
+        end.other.map_or(end.at, |other| other.min(end.at))
     }
 
     /// The end that a record is about.

@@ -131,6 +131,9 @@ pub struct Arrow {
     /// The lane at the end that is not known, if it can be told.
     #[serde(rename = "o", skip_serializing_if = "Option::is_none")]
     pub other: Option<usize>,
+    /// Which link of the story it went over.
+    #[serde(rename = "i")]
+    pub link: usize,
     /// What became of it.
     #[serde(rename = "f")]
     pub fate: Fate,

@@ -105,7 +105,8 @@ impl Teller<'_> {
                 link(id, "accepted", "takes a {kind}connection from {whom}", 0)
             }
             What::DialFailed { link: id, why } => {
-                link(id, "no connection", &format!("gets no connection to {{whom}}: {why}"), 2)
+                // Its dial tells the trouble.
+                link(id, "no connection", &format!("gets no connection to {{whom}}: {why}"), 0)
             }
             What::Close { link: id } => link(id, "close", "closes its {kind}link with {whom}", 0),
             What::PeerClosed { link: id } => {
@@ -215,6 +216,7 @@ impl Teller<'_> {
                             from: Some(here),
                             to: arrived.and_then(place),
                             other: self.links.other_lane(self.procs, end),
+                            link: self.links.number(end),
                             fate,
                             kind: end.kind.clone(),
                             name: "dial".to_owned(),
@@ -255,6 +257,7 @@ impl Teller<'_> {
             from,
             to,
             other: self.links.other_lane(self.procs, end),
+            link: self.links.number(end),
             fate,
             kind: if pack.kind.is_empty() { end.kind.clone() } else { pack.kind.clone() },
             name: pack.name.clone(),

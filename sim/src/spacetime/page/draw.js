@@ -210,7 +210,9 @@ const drawArrow = (drawn) => {
   pen.fillStyle = colour;
   pen.globalAlpha = current ? 1 : quiet && !wrong ? 0.6 : 0.95;
   pen.setLineDash(fate === 'lost' || fate === 'failed' ? [6, 4] : fate === 'open' || fate === 'beyond' ? [2, 4] : arrow.n === 'dial' ? [1, 3] : []);
-  const weight = current ? 3 : quiet ? 1.2 : 1.7;
+  const kin = !current && state.current >= 0 && events[state.current].a !== undefined && arrows[events[state.current].a].i === arrow.i;
+  const weight = current ? 3.2 : kin ? 2.4 : quiet ? 1.2 : 1.7;
+  if (kin) pen.globalAlpha = 1;
   const self = start !== null && finish !== null && start === finish;
   if (self) {
     pen.lineWidth = weight;

@@ -248,6 +248,8 @@ const begin = () => {
   slider.addEventListener('pointermove', (event) => { if (slider.hasPointerCapture(event.pointerId)) slideTo(event); });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); whole = null; tellLegend(); paint(); });
   relayout();
+  // A short story fills the screen.
+  if (layout.height < scroll.clientHeight) zoomTo(Math.min(2, (scroll.clientHeight - 90) / (layout.height - 90)));
   tellLegend();
   tellMarks();
   const asked = new URLSearchParams(location.hash.slice(1));

@@ -22,7 +22,7 @@ const sortOf = (event) => {
   switch (event.c) {
     case 'sent': case 'got':
       return HANDSHAKE.has(arrow.n) ? 'handshakes' : KEEPALIVE.has(arrow.n) ? 'signs of life' : '';
-    case 'link': return 'links';
+    case 'link': return event.w > 1 ? '' : 'links';
     case 'notice': case 'command': return 'notices';
     case 'timer': return 'timers';
     case 'disk': case 'run': return 'disk and commands';
@@ -119,7 +119,7 @@ const arrangeLanes = (width) => {
   layout.lanes = all;
   const wide = all.filter((lane) => !state.hiddenLanes.has(lane) && lane !== WORLD).length;
   const world = hasWorld ? 120 : 0;
-  const room = Math.max(128, Math.min(330, (width - LEFT - world - 40) / Math.max(1, wide)));
+  const room = Math.max(128, Math.min(460, (width - LEFT - world - 40) / Math.max(1, wide)));
   layout.x = new Map();
   let x = LEFT;
   for (const lane of all) {

@@ -26,6 +26,7 @@ const tellCurrent = () => {
   if (told.wrong) parts.push(element('p', told.wrong, { class: 'bad' }));
   if (told.fields.length) parts.push(fieldsTable(told.fields));
   if (told.arrow) {
+    parts.push(element('p', 'What goes over the same link is drawn bolder.', { class: 'when' }));
     const there = told.arrow.a === index ? told.arrow.b : told.arrow.a;
     if (there !== null && layout.place[there] >= 0) {
       const button = element('button', told.arrow.a === index ? 'go to where it arrives' : 'go to where it was sent');
@@ -41,7 +42,7 @@ const tellFacts = () => {
   story.facts.forEach((fact) => facts.append(element('p', fact, fact.startsWith('FAILED') ? { class: 'bad' } : {})));
   story.notes.forEach((note) => facts.append(element('p', note, { class: 'note' })));
   const named = lanes.filter((lane) => lane.instances.length);
-  if (named.length) {
+  if (named.length && arrows.some((arrow) => arrow.n.startsWith('Publish'))) {
     facts.append(element('p', 'A task is named after the instance of its publisher and a number. ' +
       named.map((lane) => `${lane.name}: ${lane.instances.join(', ')}`).join('; ') + '.', { class: 'note' }));
   }

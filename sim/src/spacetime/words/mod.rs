@@ -102,7 +102,7 @@ pub(super) fn field(value: &dyn fmt::Debug) -> String {
 pub(super) fn bytes(count: u64) -> String {
     match count {
         0..=9_999 => format!("{count} B"),
-        10_000..=9_999_999 => format!("{:.1} kB", count as f64 / 1e3),
+        10_000..=999_999 => format!("{:.1} kB", count as f64 / 1e3),
         _ => format!("{:.1} MB", count as f64 / 1e6),
     }
 }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn sizes_and_spans_are_written_as_people_do() {
-        assert_eq!([bytes(70), bytes(70_000), bytes(70_000_000)], ["70 B", "70.0 kB", "70.0 MB"]);
+        assert_eq!([bytes(70), bytes(70_000), bytes(1 << 20)], ["70 B", "70.0 kB", "1.0 MB"]);
         assert_eq!([span(7), span(1_500), span(2_500_000)], ["7 µs", "1.5 ms", "2.500 s"]);
     }
 }

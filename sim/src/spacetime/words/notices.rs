@@ -132,32 +132,33 @@ fn turned_away(from: &str, reason: &str) -> Words {
 }
 
 fn step_words(step: TaskStep, task: Option<String>) -> Words {
-    let what = match step {
-        TaskStep::Published => "is published",
-        TaskStep::Assigned => "is assigned here",
-        TaskStep::TaskConnectionMade => "has a task connection here",
-        TaskStep::TaskDialled => "makes this node dial its publisher",
-        TaskStep::TaskAccepted => "is to come over a task connection that is accepted",
-        TaskStep::TaskLinked => "has a linked task connection",
-        TaskStep::FileConnectionMade => "has a file connection here",
-        TaskStep::FileDialled => "makes this node dial the file service",
-        TaskStep::FileAccepted => "is to get its files over a file connection that is accepted",
-        TaskStep::FileLinked => "has a linked file connection",
+    let (name, what) = match step {
+        TaskStep::Published => ("published", "is published"),
+        TaskStep::Assigned => ("assigned", "is assigned here"),
+        TaskStep::TaskConnectionMade => ("task connection", "has a task connection here"),
+        TaskStep::TaskDialled => ("dials", "makes this node dial its publisher"),
+        TaskStep::TaskAccepted => ("accepts", "is to come over a task connection that is accepted"),
+        TaskStep::TaskLinked => ("linked", "has a linked task connection"),
+        TaskStep::FileConnectionMade => ("file connection", "has a file connection here"),
+        TaskStep::FileDialled => ("dials for files", "makes this node dial the file service"),
+        TaskStep::FileAccepted => {
+            ("accepts for files", "is to get its files over a connection that is accepted")
+        }
+        TaskStep::FileLinked => ("linked for files", "has a linked file connection"),
     };
     let number = step as u8;
     let task = task.map_or_else(|| "a task".to_owned(), |task| format!("task {task}"));
-    Words::routine(format!("step {number}"), format!("tells step {number} of 10: {task} {what}"))
+    Words::routine(format!("step {number}: {name}"), format!("tells step {number} of 10: {task} {what}"))
 }
 
 fn file_step(step: FileStep, file: &str) -> Words {
-    let what = match step {
-        FileStep::Requested => "is asked for",
-        FileStep::Told => "is known to be wanted at its source",
-        FileStep::Sent => "is being sent",
-        FileStep::Delivered => "is delivered",
+    let (name, what) = match step {
+        FileStep::Requested => ("file asked for", "is asked for"),
+        FileStep::Told => ("file wanted", "is known to be wanted at its source"),
+        FileStep::Sent => ("file sent", "is being sent"),
+        FileStep::Delivered => ("file delivered", "is delivered"),
     };
-    let number = step as u8;
-    Words::routine(format!("file {number}"), format!("tells step {number} of 4: {file} {what}"))
+    Words::routine(name, format!("tells step {} of 4: {file} {what}", step as u8))
 }
 
 fn ended(task: &str, ending: &Ending) -> Words {

@@ -67,11 +67,13 @@ fn tell(pack: &DataPack) -> Told {
         PackType::GOODBYE => Told::new("Goodbye", "ends the connection on purpose"),
         PackType::USE => {
             let number = number(head);
-            Told::new("Use", format!("chooses this link of the pair's links (choice {number})")).label(number)
+            Told::new("Use", format!("chooses this link of the pair's links (choice {number})"))
+                .label(format!("this link ({number})"))
         }
         PackType::USING => {
             let number = number(head);
-            Told::new("Using", format!("agrees to use this link from now on (choice {number})")).label(number)
+            Told::new("Using", format!("agrees to use this link from now on (choice {number})"))
+                .label(format!("it ({number})"))
         }
         PackType::ACK => Told::new(
             "Ack",
@@ -134,7 +136,7 @@ fn resume(mut told: Told, resume: &Resume) -> Told {
         return told;
     }
     told.say.push_str(&format!("; it has received {} of the other's messages so far", resume.received));
-    told.label(format!("has {}", resume.received))
+    told.label(format!("· has {} so far", resume.received))
         .with("received so far", resume.received.to_string())
         .with("session generation", format!("{} here, {} there", resume.generation, resume.known))
         .with("window", bytes(u64::from(resume.window)))
@@ -144,19 +146,18 @@ fn resume(mut told: Told, resume: &Resume) -> Told {
 fn refuse(head: &[u8]) -> Told {
     let Ok(refuse) = Refuse::decode(head) else { return malformed("Refuse", head) };
     Told::new("Refuse", format!("says no: {}", refuse.text))
-        .label(clip(&refuse.text, 40))
+        .label(format!("· {}", clip(&refuse.text, 40)))
         .with("code", refuse.code.to_string())
         .with("instance", refuse.instance.to_string())
 }
 
 fn dict(head: &[u8], sequence: u64) -> Told {
-    let told = match Dict::decode(head) {
-        Ok(dict) => {
-            Told::new("Message", format!("sends a message: {}", field(&dict))).with("dict", field(&dict))
-        }
-        Err(_) => malformed("Message", head),
+    let Ok(dict) = Dict::decode(head) else {
+        return numbered(malformed("Message", head), "", head, sequence);
     };
-    numbered(told, head, sequence)
+    let text = field(&dict);
+    let told = Told::new("Message", format!("sends a message: {text}")).with("dict", &*text);
+    numbered(told, &clip(&text, 24), head, sequence)
 }
 
 fn raw(head: &[u8], sequence: u64) -> Told {
@@ -165,12 +166,13 @@ fn raw(head: &[u8], sequence: u64) -> Told {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => hex(&head[..head.len().min(16)]),
     };
-    numbered(told.with("begins with", begins), head, sequence)
+    numbered(told.with("begins with", begins), "", head, sequence)
 }
 
-fn numbered(told: Told, head: &[u8], sequence: u64) -> Told {
-    let told = told.with("size", bytes(head.len() as u64));
-    if sequence == 0 { told } else { told.label(format!("#{sequence}")) }
+/// A message of a library user: by its number in the session, and how it begins.
+fn numbered(told: Told, begins: &str, head: &[u8], sequence: u64) -> Told {
+    let number = if sequence == 0 { String::new() } else { format!("#{sequence}") };
+    told.with("size", bytes(head.len() as u64)).label(format!("{number} {begins}").trim())
 }
 
 fn message(pack: &DataPack) -> Told {
@@ -182,7 +184,7 @@ fn message(pack: &DataPack) -> Told {
         Err(_) => {
             let own = format!("type {}", pack.pack_type.0);
             let say = format!("sends {} of its own ({own})", bytes(pack.data_len() as u64));
-            numbered(Told::new("Message", say).with("pack type", own), &pack.head, pack.sequence)
+            numbered(Told::new("Message", say).with("pack type", own), "", &pack.head, pack.sequence)
         }
     }
 }
