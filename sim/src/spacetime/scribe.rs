@@ -251,4 +251,4 @@ impl Line {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

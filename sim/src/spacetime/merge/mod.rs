@@ -244,4 +244,4 @@ impl Story {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -38,7 +38,7 @@ const words = (text, places, colour, options = {}) => {
   const width = widthOf(text, font) + 6, height = 14;
   for (const [x, y] of places) {
     const left = options.centre ? x - width / 2 : x, top = y - height / 2;
-    if (!options.always && !isFree(left, top, width, height)) continue;
+    if (!options.always && (left + width > layout.width || !isFree(left, top, width, height))) continue;
     taken.push([left, top, width, height]);
     pen.font = font;
     pen.globalAlpha = options.fill ? 1 : 0.86;
@@ -265,7 +265,7 @@ const label = (arrow, top, bottom) => {
     // On its way if there is room, else behind where it ended.
     const half = widthOf(arrow.text, arrow.current || arrow.wrong ? STRONG : FONT) / 2, long = Math.abs(x2 - x1), way = Math.sign(x2 - x1) || 1;
     const behind = [[x2 + way * (half + 12), y2 + 1], [x2 + way * (half + 12), y2 + 14]];
-    places = half * 2 + 24 < long ? [along(0.5), along(0.42), ...behind] : behind;
+    places = half * 2 + 24 < long ? [along(0.5), along(0.42), ...behind] : [...behind, along(0.5)];
   }
   const inSight = places.filter(([, y]) => y > top - 8 && y < bottom + 8);
   words(arrow.text, inSight, arrow.colour, { centre: true, strong: arrow.current || arrow.wrong, always: arrow.current });

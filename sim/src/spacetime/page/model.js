@@ -33,8 +33,13 @@ const isMessage = (event) => event.c === 'sent' || event.c === 'got';
 const fateOf = (event) => (event.a === undefined ? '' : arrows[event.a].f);
 const isTrouble = (event) => event.w > 1 && event.c !== 'got';
 const kinds = [...new Set(arrows.map((arrow) => arrow.k).filter(Boolean))].sort();
-const colourName = (kind) =>
-  ['registration', 'task', 'file', 'query', 'probe', 'messages'].includes(kind) ? '--k-' + kind : kind ? '--k-other' : '--k-probe';
+const KNOWN = ['registration', 'task', 'file', 'query', 'probe', 'messages'];
+const others = kinds.filter((kind) => !KNOWN.includes(kind));
+const SPARE = ['other', 'messages', 'query', 'file', 'task', 'registration'];
+const colourName = (kind) => {
+  if (!kind) return '--k-probe';
+  return '--k-' + (KNOWN.includes(kind) ? kind : SPARE[others.indexOf(kind) % SPARE.length]);
+};
 
 const state = {
   scale: 'squeezed', zoom: 1, current: -1, only: false, text: '',
