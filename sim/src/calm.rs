@@ -3,7 +3,7 @@
 use crate::choices::Choices;
 use crate::clock::{Clock, Micros};
 use crate::context::{Context, HostId, Item, ProcId};
-use crate::fault::Swarm;
+use crate::faults::Injection;
 use crate::machine::Brain;
 use crate::world::World;
 use core::net::IpAddr;
@@ -20,7 +20,7 @@ pub struct Calm {
 impl Calm {
     /// An empty world; `seed` draws delays and orders.
     pub fn new(seed: u64) -> Self {
-        let mut ctx = Context::new(Choices::seeded(seed, 1), Swarm::none(), false);
+        let mut ctx = Context::new(Choices::seeded(seed, "calm"), Injection::Planned(Vec::new()), false);
         let host = ctx.add_host("host", Clock::exact());
         let mut world = World::new(ctx);
         world.net.name("localhost", host);

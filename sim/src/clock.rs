@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_deadline_is_reached_exactly_and_not_before() {
-        let mut choices = Choices::seeded(3, 0);
+        let mut choices = Choices::seeded(3, "clocks");
         for _ in 0..500 {
             let clock = Clock::draw(&mut choices);
             let deadline = Instant::from_micros(clock.offset + choices.below(1 << 36));

@@ -7,43 +7,24 @@ mod nodes;
 mod storm;
 
 pub(crate) use nodes::{Node, Role};
+pub(crate) use storm::is_strike;
 
-use crate::choices::Choices;
+use crate::choices::{Choices, Place};
 use crate::clock::{Clock, Micros, SECOND};
 use crate::context::{Context, HostId, ProcId};
 use crate::failure::Failure;
-use crate::fault::{Counts, Fault, Swarm};
+use crate::fault::Counts;
+use crate::faults::{Injection, PlannedFault};
 use crate::lab::Told;
 use crate::mesh::Sessions;
 use crate::messengers::Messages;
 use crate::oracles::Oracles;
+use crate::setup::Setup;
 use crate::tap::Tap;
-use crate::workload::{TaskPlan, Taste};
+use crate::workload::TaskPlan;
 use crate::world::{Happening, World};
 use std::collections::BTreeMap;
-use xxnet_core::config::Limits;
 use xxnet_core::{TaskId, Token};
-
-/// What a cluster consists of, and what happens to it.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// How many registries.
-    pub registries: usize,
-    /// How many nodes that only publish.
-    pub publishers: usize,
-    /// Slots of each executor.
-    pub executors: Vec<u32>,
-    /// Which faults may be injected.
-    pub swarm: Swarm,
-    /// Faults stop then.
-    pub horizon: Micros,
-    /// Longest file window.
-    pub limits: Limits,
-    /// Whether clocks differ.
-    pub clocks: bool,
-    /// Whether the first publisher lives on the first registry's host and registers there over loopback.
-    pub together: bool,
-}
 
 /// What a run did.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +63,7 @@ enum Planned {
     /// A task is cancelled, once or twice.
     Cancel(TaskId),
     /// The storm strikes.
-    Strike,
+    Strike(PlannedFault),
     /// A node whose process or host is gone comes back.
     Restart(usize),
     Thaw(ProcId),
@@ -110,61 +91,20 @@ pub(crate) struct Cluster {
     pub(crate) log: Option<Vec<Told>>,
 }
 
-impl Setup {
-    /// Some cluster.
-    pub(crate) fn draw(choices: &mut Choices) -> Self {
-        let swarm = Swarm::draw(choices);
-        let registries = if choices.chance(250) { 2 } else { 1 };
-        let publishers = choices.between(1, 3) as usize;
-        let executors = (0..choices.between(2, 5)).map(|_| choices.between(1, 3) as u32).collect();
-        let mut limits = Limits::default();
-        if choices.chance(500) {
-            limits.file_window = core::time::Duration::from_secs(choices.between(10, 60));
-        }
-        if choices.chance(300) {
-            limits.output_credit = choices.scaled(4 << 10, 256 << 10);
-        }
-        let horizon = choices.between(20, 90) * SECOND;
-        let clocks = choices.chance(600);
-        Self { registries, publishers, executors, swarm, horizon, limits, clocks, together: false }
-    }
-
-    /// A small cluster without faults.
-    pub fn calm(publishers: usize, executors: &[u32]) -> Self {
-        Self {
-            registries: 1,
-            publishers,
-            executors: executors.to_vec(),
-            swarm: Swarm::none(),
-            horizon: 60 * SECOND,
-            limits: Limits::default(),
-            clocks: false,
-            together: false,
-        }
-    }
-
-    /// With these faults.
-    #[must_use]
-    pub fn with(mut self, kinds: &[Fault]) -> Self {
-        self.swarm = Swarm::only(kinds);
-        self
-    }
-}
-
 impl Cluster {
-    /// The nodes of a setup, started within the first second.
-    pub(crate) fn new(seed: u64, setup: Setup, keep_trace: bool) -> Self {
-        let choices = Choices::seeded(seed, 1);
-        let mut ctx = Context::new(choices, setup.swarm.clone(), keep_trace);
+    /// The nodes of a setup, started within the first second, and its tasks, planned for their time.
+    pub(crate) fn new(choices: Choices, setup: Setup, injection: Injection, keep_trace: bool) -> Self {
+        let mut ctx = Context::new(choices, injection, keep_trace);
         let mut nodes = Vec::new();
         let roles = (0..setup.registries)
             .map(|_| Role::Registry)
             .chain((0..setup.publishers).map(|_| Role::Publisher))
             .chain(setup.executors.iter().map(|slots| Role::Executor(*slots)));
         for role in roles {
-            let clock = if setup.clocks { Clock::draw(&mut ctx.choices) } else { Clock::exact() };
             let same = nodes.iter().filter(|node: &&Node| node.role.word() == role.word()).count();
             let name = format!("{}-{}", role.word(), same + 1);
+            ctx.choices.enter(Place::of(&name));
+            let clock = if setup.clocks { Clock::draw(&mut ctx.choices) } else { Clock::exact() };
             let beside = setup.together && role == Role::Publisher && same == 0;
             let host = if beside { nodes[0].host } else { ctx.add_host(&name, clock) };
             nodes.push(Node::new(role, host, name));
@@ -183,9 +123,17 @@ impl Cluster {
         };
         for at in 0..cluster.nodes.len() {
             let (name, host) = (cluster.nodes[at].name.clone(), cluster.nodes[at].host);
+            cluster.world.ctx.choices.enter(Place::of(&name));
             cluster.world.net.name(name, host);
             let delay = cluster.world.ctx.choices.below(SECOND);
             cluster.plan(delay, Planned::Restart(at));
+        }
+        let publishers = cluster.of_role("publisher");
+        for task in core::mem::take(&mut cluster.setup.tasks) {
+            // A plan was checked when it was read; what is drawn is sound.
+            if let (Ok(plan), Some(who)) = (task.build(), publishers.get(task.publisher)) {
+                cluster.task(*who, task.at_us, plan);
+            }
         }
         cluster
     }
@@ -251,7 +199,7 @@ impl Cluster {
     fn hear(&mut self) -> Result<(), Failure> {
         if !self.world.processes.started.is_empty() {
             let started = core::mem::take(&mut self.world.processes.started);
-            self.oracles.started(&self.world, &started)?;
+            self.oracles.started(&self.world, &self.plans, &started)?;
         }
         while let Some((proc, notice)) = self.world.notices.pop_front() {
             if let Some(log) = &mut self.log {
@@ -268,7 +216,7 @@ impl Cluster {
             None => {}
             Some(Planned::Publish(plan)) => self.publish(plan),
             Some(Planned::Cancel(task)) => self.cancel(task),
-            Some(Planned::Strike) => self.strike(),
+            Some(Planned::Strike(strike)) => self.strike(strike),
             Some(Planned::Restart(node)) => self.start(node),
             Some(Planned::Thaw(proc)) => self.world.thaw(proc),
             Some(Planned::Wake(host)) => {
@@ -279,6 +227,15 @@ impl Cluster {
             Some(Planned::LookForCopies) => self.oracles.copies(&self.world)?,
         }
         Ok(())
+    }
+
+    /// The faults that were injected.
+    pub(crate) fn injected(&mut self) -> Vec<PlannedFault> {
+        core::mem::take(&mut self.world.ctx.faults.injected)
+    }
+
+    pub(crate) fn report_and_trace(&mut self) -> (Report, Vec<String>) {
+        (self.report(), self.world.ctx.trace.take_lines())
     }
 
     /// What the run did so far.
@@ -297,43 +254,21 @@ impl Cluster {
     }
 }
 
-/// One whole run of a seed: some cluster, some workload, a storm, peace, the end.
-pub(crate) fn run_seed(seed: u64, keep_trace: bool) -> (Result<(), Failure>, Report, Vec<String>) {
-    let mut cluster = draw(seed, keep_trace);
-    let result = crate::failure::guard(|| cluster.live());
-    let report = cluster.report();
-    (result, report, cluster.world.ctx.trace.take_lines())
-}
-
-/// The same in a given setup: its nodes, its faults.
-pub(crate) fn run_setup(seed: u64, setup: Setup) -> (Result<(), Failure>, Report) {
-    let mut choices = Choices::seeded(seed, 0);
-    let mut cluster = fill(seed, &mut choices, setup, false);
-    let result = crate::failure::guard(|| cluster.live());
-    (result, cluster.report())
-}
-
-fn draw(seed: u64, keep_trace: bool) -> Cluster {
-    let mut choices = Choices::seeded(seed, 0);
-    let setup = Setup::draw(&mut choices);
-    fill(seed, &mut choices, setup, keep_trace)
-}
-
-/// A cluster with a workload.
-fn fill(seed: u64, choices: &mut Choices, setup: Setup, keep_trace: bool) -> Cluster {
-    let horizon = setup.horizon;
-    let publishers = setup.publishers;
-    let mut cluster = Cluster::new(seed, setup, keep_trace);
-    let publishers: Vec<usize> = cluster.of_role("publisher").into_iter().take(publishers).collect();
-    let mut taste = Taste::default();
-    if choices.chance(80) {
-        taste.largest = 3 << 20;
+impl Cluster {
+    /// A whole run: the nodes of a setup, the tasks that it names, a storm, peace, the end.
+    pub(crate) fn play(&mut self, injection: &Injection) -> Result<(), Failure> {
+        let horizon = self.setup.horizon_us;
+        let storm = match injection {
+            Injection::Drawn(swarm) => {
+                self.world.ctx.choices.enter(Place::of("storm"));
+                storm::draw(&mut self.world.ctx.choices, swarm, &self.nodes, horizon)
+            }
+            Injection::Planned(faults) => {
+                faults.iter().filter(|fault| fault.at_us.is_some()).cloned().collect()
+            }
+        };
+        self.begin_storm(&storm);
+        self.run(horizon, |_| false)?;
+        self.end_well()
     }
-    for number in 1..=choices.between(1, 12) {
-        let plan = TaskPlan::draw(choices, number, taste);
-        let who = *choices.pick(&publishers);
-        let delay = choices.below(horizon * 2 / 3);
-        cluster.task(who, delay, plan);
-    }
-    cluster
 }

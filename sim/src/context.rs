@@ -1,8 +1,9 @@
 //! What every part of the world shares: the queue, the choices, the trace, the hosts and the ways between them.
 
-use crate::choices::Choices;
+use crate::choices::{Choices, Place};
 use crate::clock::{Clock, MILLI, Micros};
-use crate::fault::{Counts, Fault, Swarm};
+use crate::fault::{Counts, Fault};
+use crate::faults::{Faults, Injection};
 use crate::machine::Command;
 use crate::net::NetItem;
 use crate::process::RunItem;
@@ -86,8 +87,7 @@ pub struct Context {
     pub trace: Trace,
     /// How often each fault was injected.
     pub counts: Counts,
-    /// What may be injected.
-    pub swarm: Swarm,
+    pub(crate) faults: Faults,
     /// Whether faults are injected now; false once the world heals.
     pub faulty: bool,
     /// Whether nothing disturbs this run from its beginning to its end: no fault, and no hand.
@@ -103,14 +103,14 @@ pub struct Context {
 
 impl Context {
     /// An empty world.
-    pub fn new(choices: Choices, swarm: Swarm, keep_trace: bool) -> Self {
+    pub fn new(choices: Choices, injection: Injection, keep_trace: bool) -> Self {
         Self {
             now: 0,
-            calm: swarm.is_calm(),
+            calm: injection.is_calm(),
             choices,
             trace: Trace::new(keep_trace),
             counts: Counts::default(),
-            swarm,
+            faults: Faults::new(injection),
             faulty: true,
             hosts: Vec::new(),
             queue: BTreeMap::new(),
@@ -156,13 +156,24 @@ impl Context {
         Some(item)
     }
 
-    /// Whether a fault is planned: only while faults are on and its kind is.
+    /// A place by its name, which plans of faults use.
+    pub(crate) fn place(&mut self, name: String) -> Place {
+        self.faults.name(name)
+    }
+
+    /// Whether a fault is planned at the place that is at work: only while faults are on.
     pub fn draws(&mut self, kind: Fault, per_mille: u64) -> bool {
-        if !self.faulty || !self.swarm.enabled(kind) {
-            return false;
-        }
-        let chance = (per_mille * self.swarm.eagerness / 100).max(1);
-        self.choices.chance(chance)
+        self.faulty && self.faults.decide(&mut self.choices, kind, per_mille)
+    }
+
+    /// How badly the fault strikes that was planned last: some value from `low` to `high`; `low` is mildest.
+    pub fn value(&mut self, low: u64, high: u64) -> u64 {
+        self.faults.value(&mut self.choices, (low, high), |choices| choices.between(low, high))
+    }
+
+    /// The same, small values as likely as large ones.
+    pub fn scaled_value(&mut self, low: u64, high: u64) -> u64 {
+        self.faults.value(&mut self.choices, (low, high), |choices| choices.scaled(low, high))
     }
 
     /// Whether a fault happens now.
@@ -178,7 +189,7 @@ impl Context {
     pub fn count(&mut self, kind: Fault) {
         self.counts.add(kind);
         let now = self.now;
-        self.trace.fault(now, kind);
+        self.trace.fault(now, kind, self.faults.name_of(self.choices.place()));
     }
 
     /// Nothing reaches `to` from `from` any more.

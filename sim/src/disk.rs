@@ -58,7 +58,7 @@ impl Disk {
         }
         let mut delay: Micros = ctx.choices.between(20, 2 * MILLI);
         if ctx.fault(Fault::SlowDisk, 30) {
-            delay += ctx.choices.scaled(100 * MILLI, 4 * SECOND);
+            delay += ctx.scaled_value(100 * MILLI, 4 * SECOND);
         }
         ctx.after(delay, Item::Disk(proc, action));
     }
@@ -157,7 +157,7 @@ impl Disk {
         }
         let mut entry = SourceTree::new(&files)?;
         if ctx.fault(Fault::Changed, 30) {
-            entry.changes_at = Some(ctx.choices.below(entry.blocks()));
+            entry.changes_at = Some(ctx.value(0, entry.blocks().saturating_sub(1)));
         }
         let (stream_len, manifest_len, stamp) = entry.lengths();
         let before = self.trees.insert((proc, tree), Tree::Source(entry));

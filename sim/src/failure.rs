@@ -39,12 +39,15 @@ pub struct Failure {
     pub node: String,
     /// When.
     pub at: Micros,
+    /// How many events machines had handled until then.
+    pub event: u64,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, micros) = (self.at / 1_000_000, self.at % 1_000_000);
-        write!(f, "{:?} ({}) on {} at {seconds}.{micros:06} s: ", self.kind, self.oracle, self.node)?;
+        let Self { kind, oracle, node, event, .. } = self;
+        write!(f, "{kind:?} ({oracle}) on {node} at {seconds}.{micros:06} s, event {event}: ")?;
         f.write_str(&self.what)
     }
 }
@@ -52,14 +55,14 @@ impl fmt::Display for Failure {
 thread_local! {
     /// Which node this thread's world handles now, and when: for the report of a panic.
     static WATCHED: RefCell<String> = const { RefCell::new(String::new()) };
-    static WATCHED_AT: Cell<Micros> = const { Cell::new(0) };
+    static WATCHED_AT: Cell<(Micros, u64)> = const { Cell::new((0, 0)) };
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes which node is handled now.
-pub(crate) fn watch(node: &str, at: Micros) {
-    WATCHED_AT.set(at);
+/// Notes which node is handled now, and the number of the event.
+pub(crate) fn watch(node: &str, at: Micros, event: u64) {
+    WATCHED_AT.set((at, event));
     WATCHED.with_borrow_mut(|watched| {
         if watched != node {
             node.clone_into(watched);
@@ -80,17 +83,19 @@ pub(crate) fn guard<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, F
             }
         }));
     });
-    watch("the world", 0);
+    watch("the world", 0, 0);
     GUARDED.set(true);
     let result = std::panic::catch_unwind(core::panic::AssertUnwindSafe(body));
     GUARDED.set(false);
     result.unwrap_or_else(|_| {
+        let (at, event) = WATCHED_AT.get();
         Err(Failure {
             kind: FailureKind::Crash,
             oracle: "panic",
             what: LAST_PANIC.take().unwrap_or_default(),
             node: WATCHED.with_borrow(Clone::clone),
-            at: WATCHED_AT.get(),
+            at,
+            event,
         })
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::choices::Choices;
 use core::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -106,6 +107,29 @@ faults! {
     Cancel = "cancel",
 }
 
+impl Fault {
+    /// By its words.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|fault| fault.name() == name)
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::by_name(&name).ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.iter().map(|fault| fault.name()).collect();
+            de::Error::custom(format!("no fault is called {name:?}; these are: {}", all.join(", ")))
+        })
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -150,6 +174,12 @@ pub struct Swarm {
     enabled: [bool; Fault::ALL.len()],
     /// Multiplies every chance, in percent.
     pub eagerness: u64,
+}
+
+impl Default for Swarm {
+    fn default() -> Self {
+        Self::none()
+    }
 }
 
 impl Swarm {
@@ -201,6 +231,11 @@ impl Swarm {
     /// Whether a kind may be injected.
     pub fn enabled(&self, fault: Fault) -> bool {
         self.enabled[fault as usize]
+    }
+
+    /// The kinds that may be.
+    pub fn kinds(&self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.iter().copied().filter(|fault| self.enabled(*fault))
     }
 
     /// Whether nothing may be injected.

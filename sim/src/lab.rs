@@ -6,15 +6,18 @@ mod doors;
 pub use crate::tap::Door;
 pub use doors::Passed;
 
+use crate::choices::Choices;
 use crate::clock::{MILLI, Micros};
 use crate::cluster::Cluster;
-pub use crate::cluster::{Report, Setup};
+pub use crate::cluster::Report;
 use crate::context::HostId;
 use crate::disk::{self, FOLDER, Files, Node};
 use crate::failure::Failure;
-use crate::fault::Fault;
+use crate::fault::{Fault, Swarm};
+use crate::faults::Injection;
 use crate::machine::{Command, Notice};
 use crate::script::{Script, Step};
+pub use crate::setup::Setup;
 use crate::tap::Tap;
 use crate::workload::{TaskPlan, Unrunnable};
 use bytes::Bytes;
@@ -203,7 +206,9 @@ impl Lab {
     /// A cluster of this setup; `seed` draws all that the test does not say. Its nodes are called `registry-1`,
     /// `publisher-1`, `executor-1` and so on; all of them start within the first second.
     pub fn new(seed: u64, setup: Setup) -> Self {
-        let mut cluster = Cluster::new(seed, setup, std::env::var_os("XXNET_SIM_TRACE").is_some());
+        let (choices, injection) = (Choices::seeded(seed, "lab"), Injection::Drawn(setup.swarm.clone()));
+        let keep_trace = std::env::var_os("XXNET_SIM_TRACE").is_some();
+        let mut cluster = Cluster::new(choices, setup, injection, keep_trace);
         cluster.log = Some(Vec::new());
         cluster.world.ctx.calm = false;
         cluster.world.tap = Some(Tap::default());
@@ -479,8 +484,7 @@ impl Lab {
 
     /// A fault is injected wherever it can be, from now on.
     pub fn only(&mut self, kinds: &[Fault], eagerness: u64) {
-        self.cluster.world.ctx.swarm = crate::fault::Swarm::only(kinds);
-        self.cluster.world.ctx.swarm.eagerness = eagerness;
+        self.cluster.world.ctx.faults.draw(Swarm::only(kinds).eager(eagerness));
     }
 
     /// No more faults are injected from now on; those that were still count.

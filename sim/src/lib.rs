@@ -8,15 +8,21 @@
 pub mod calm;
 pub mod choices;
 pub mod clock;
+pub mod command;
 pub mod context;
 pub mod failure;
 pub mod fault;
+pub mod faults;
 pub mod lab;
 pub mod machine;
+pub mod plan;
 pub mod runner;
 pub mod script;
+pub mod setup;
+pub mod shrink;
 pub mod spacetime;
 pub mod tap;
+pub mod task;
 pub mod trace;
 
 mod cluster;
@@ -30,6 +36,7 @@ mod weather;
 mod workload;
 mod world;
 
-pub use cluster::{Report, Setup};
+pub use cluster::Report;
 pub use mesh::Sessions;
 pub use messengers::Messages;
+pub use setup::Setup;

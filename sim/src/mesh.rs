@@ -24,13 +24,15 @@ mod peace;
 mod table;
 mod temper;
 
-use crate::choices::Choices;
+use crate::choices::{Choices, Place};
 use crate::clock::{Clock, MILLI, Micros, SECOND};
 use crate::cluster::Report;
 use crate::context::{Context, HostId, ProcId};
 use crate::failure::{Failure, FailureKind};
-use crate::fault::{Fault, Swarm};
+use crate::fault::Fault;
+use crate::faults::{Injection, PlannedFault};
 use crate::machine::{Adapter, Command, Notice};
+use crate::plan::Nodes;
 use crate::weather::{self, Weather};
 use crate::world::{Happening, World};
 use kinds::Kinds;
@@ -63,6 +65,8 @@ pub(crate) struct Mesh {
     temper: Temper,
     next_token: u64,
     horizon: Micros,
+    /// How often applications still do something.
+    acts: u64,
     received: u64,
     made: u64,
     /// Everything is well and stays so: no session may lose its link.
@@ -75,19 +79,18 @@ const TAKE: u32 = weather::FREE + 1;
 const DIAL: u32 = weather::FREE + 2;
 
 impl Mesh {
-    /// Some nodes, under some faults or these.
-    pub(crate) fn draw(seed: u64, swarm: Option<Swarm>, keep_trace: bool) -> Self {
-        let mut choices = Choices::seeded(seed, 2);
-        let drawn = Swarm::draw(&mut choices);
-        let swarm = swarm.unwrap_or(drawn);
-        let count = choices.between(2, 4) as usize;
-        let horizon = choices.between(10, 60) * SECOND;
-        let temper = Temper::draw(&mut choices);
-        let mut ctx = Context::new(Choices::seeded(seed, 3), swarm, keep_trace);
+    /// The nodes of a plan.
+    pub(crate) fn new(choices: Choices, plan: &Nodes, injection: Injection, keep_trace: bool) -> Self {
+        let mut ctx = Context::new(choices, injection, keep_trace);
+        ctx.choices.enter(Place::of("temper"));
+        let temper = Temper::draw(&mut ctx.choices);
+        let (count, horizon) = (plan.nodes, plan.horizon_us);
         let hosts: Vec<HostId> = (0..count)
             .map(|at| {
+                let name = format!("node-{at}");
+                ctx.choices.enter(Place::of(&name));
                 let clock = Clock::draw(&mut ctx.choices);
-                ctx.add_host(format!("node-{at}"), clock)
+                ctx.add_host(name, clock)
             })
             .collect();
         let mut mesh = Self {
@@ -101,6 +104,7 @@ impl Mesh {
             temper,
             next_token: 0,
             horizon,
+            acts: plan.acts.unwrap_or(u64::MAX),
             received: 0,
             made: 0,
             calm: false,
@@ -108,7 +112,7 @@ impl Mesh {
         for at in 0..count {
             mesh.start(at);
         }
-        if choices.chance(500) {
+        if plan.together {
             // All of them dial each other in the same moment.
             for at in 0..count {
                 for other in (0..count).filter(|other| *other != at) {
@@ -123,6 +127,11 @@ impl Mesh {
     pub(crate) fn live(&mut self) -> Result<(), Failure> {
         self.run(self.horizon)?;
         self.peace()
+    }
+
+    /// The faults that were injected.
+    pub(crate) fn injected(&mut self) -> Vec<PlannedFault> {
+        core::mem::take(&mut self.world.ctx.faults.injected)
     }
 
     pub(crate) fn report(&mut self) -> (Report, Vec<String>) {
@@ -208,9 +217,10 @@ impl Mesh {
 
     /// A node does something, and will again.
     fn act(&mut self, at: usize) -> Result<(), Failure> {
-        if !self.world.ctx.faulty {
+        if !self.world.ctx.faulty || self.acts == 0 {
             return Ok(());
         }
+        self.acts -= 1;
         let delay = self.world.ctx.choices.scaled(MILLI, 4 * SECOND);
         self.plan(delay, ACT, at, 0);
         let Some(proc) = self.alive(at) else { return Ok(()) };

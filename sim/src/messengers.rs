@@ -25,13 +25,15 @@ mod application;
 mod peace;
 mod temper;
 
-use crate::choices::Choices;
+use crate::choices::{Choices, Place};
 use crate::clock::{Clock, MILLI, Micros, SECOND};
 use crate::cluster::Report;
 use crate::context::{Context, HostId, ProcId};
 use crate::failure::{Failure, FailureKind};
-use crate::fault::{Fault, Swarm};
+use crate::fault::Fault;
+use crate::faults::{Injection, PlannedFault};
 use crate::machine::{Adapter, Command, Notice};
+use crate::plan::Nodes;
 use crate::weather::{self, Weather};
 use crate::world::{Happening, World};
 pub use account::Messages;
@@ -55,6 +57,8 @@ pub(crate) struct Messengers {
     temper: Temper,
     next_token: u64,
     horizon: Micros,
+    /// How often applications still do something.
+    acts: u64,
     /// Everything is well and stays so: no session may lose its link, and nothing that is sent to a listener is lost.
     calm: bool,
 }
@@ -71,19 +75,18 @@ const GONE: u32 = weather::FREE + 4;
 const LAST_WORDS: Micros = 10 * SECOND;
 
 impl Messengers {
-    /// Some nodes, under some faults or these.
-    pub(crate) fn draw(seed: u64, swarm: Option<Swarm>, keep_trace: bool) -> Self {
-        let mut choices = Choices::seeded(seed, 4);
-        let drawn = Swarm::draw(&mut choices);
-        let swarm = swarm.unwrap_or(drawn);
-        let count = choices.between(2, 4) as usize;
-        let horizon = choices.between(10, 60) * SECOND;
-        let temper = Temper::draw(&mut choices);
-        let mut ctx = Context::new(Choices::seeded(seed, 5), swarm, keep_trace);
+    /// The nodes of a plan.
+    pub(crate) fn new(choices: Choices, plan: &Nodes, injection: Injection, keep_trace: bool) -> Self {
+        let mut ctx = Context::new(choices, injection, keep_trace);
+        ctx.choices.enter(Place::of("temper"));
+        let temper = Temper::draw(&mut ctx.choices);
+        let (count, horizon) = (plan.nodes, plan.horizon_us);
         let hosts: Vec<HostId> = (0..count)
             .map(|at| {
+                let name = format!("node-{at}");
+                ctx.choices.enter(Place::of(&name));
                 let clock = Clock::draw(&mut ctx.choices);
-                ctx.add_host(format!("node-{at}"), clock)
+                ctx.add_host(name, clock)
             })
             .collect();
         let mut world = World::new(ctx);
@@ -98,10 +101,11 @@ impl Messengers {
             temper,
             next_token: 0,
             horizon,
+            acts: plan.acts.unwrap_or(u64::MAX),
             calm: false,
         };
         (0..count).for_each(|at| all.start(at));
-        if choices.chance(500) {
+        if plan.together {
             // All of them send to each other in the same moment.
             for at in 0..count {
                 (0..count)
@@ -116,6 +120,11 @@ impl Messengers {
     pub(crate) fn live(&mut self) -> Result<(), Failure> {
         self.run(self.horizon)?;
         self.peace()
+    }
+
+    /// The faults that were injected.
+    pub(crate) fn injected(&mut self) -> Vec<PlannedFault> {
+        core::mem::take(&mut self.world.ctx.faults.injected)
     }
 
     pub(crate) fn report(&mut self) -> (Report, Vec<String>) {

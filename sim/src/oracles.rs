@@ -5,6 +5,7 @@
 //! | `copies` | never two live copies of a task, but for the second that a woken supervisor needs |
 //! | `stale-start` | no attempt starts once a newer one is granted, or its task is done |
 //! | `slots` | no executor runs more commands than it has slots |
+//! | `needs` | no task starts on an executor without the labels that it needs |
 //! | `ended-once` | a task ends at its publisher exactly once |
 //! | `late-result` | a result comes from the attempt that was granted last |
 //! | `result` | what comes back is what the command made, byte for byte |
@@ -26,6 +27,7 @@ use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
 use xxnet_core::executor::{Ending, ExecutorNotice, FileStep};
 use xxnet_core::message::EndKind;
+use xxnet_core::needs::Label;
 use xxnet_core::process::Stream;
 use xxnet_core::{AttemptNumber, CallbackId, TaskId};
 
@@ -58,7 +60,7 @@ pub(crate) struct Oracles {
     held: BTreeSet<(ProcId, TaskId, AttemptNumber)>,
     /// Runs of each task, ever.
     pub(crate) runs: BTreeMap<TaskId, u32>,
-    slots: BTreeMap<ProcId, u32>,
+    executors: BTreeMap<ProcId, (u32, Vec<Label>)>,
     /// Endings by kind: done, failed, cancelled, expired.
     pub(crate) endings: [u64; 4],
     /// File requests that were answered with the file.
@@ -69,9 +71,9 @@ pub(crate) struct Oracles {
 pub(crate) const AFTER_WAKING: Micros = SECOND;
 
 impl Oracles {
-    /// An executor that may run so many commands at once.
-    pub(crate) fn executor(&mut self, proc: ProcId, slots: u32) {
-        self.slots.insert(proc, slots);
+    /// An executor that may run so many commands at once, and says this of itself.
+    pub(crate) fn executor(&mut self, proc: ProcId, slots: u32, labels: Vec<Label>) {
+        self.executors.insert(proc, (slots, labels));
     }
 
     /// A process has died: what it alone knew is over.
@@ -81,12 +83,23 @@ impl Oracles {
     }
 
     /// Commands that have just started.
-    pub(crate) fn started(&mut self, world: &World, started: &[Live]) -> Result<(), Failure> {
+    pub(crate) fn started(
+        &mut self,
+        world: &World,
+        plans: &[TaskPlan],
+        started: &[Live],
+    ) -> Result<(), Failure> {
         for live in started {
             let (proc, task) = (live.key.0, live.folder.task);
             *self.runs.entry(task).or_default() += 1;
             let safety = |oracle, what| Err(world.failure(proc, FailureKind::Safety, oracle, what));
+            let (slots, labels) =
+                self.executors.get(&proc).map_or((0, [].as_slice()), |(slots, labels)| (*slots, labels));
             if let Some(published) = self.tasks.get(&task) {
+                let mut needs = plans[published.plan].spec.needs.iter();
+                if let Some(need) = needs.find(|need| !need.is_met_by(labels)) {
+                    return safety("needs", format!("{task} needs {need} and starts where there is none"));
+                }
                 if matches!(published.ended, Some(Ending::Done { .. })) {
                     return safety("stale-start", format!("{task} starts again, although it is done"));
                 }
@@ -100,7 +113,7 @@ impl Oracles {
                     );
                 }
             }
-            let slots = self.slots.get(&proc).copied().unwrap_or(0) as usize;
+            let slots = slots as usize;
             let running = world.processes.live().filter(|other| other.key.0 == proc).count();
             if running > slots {
                 return safety("slots", format!("{running} commands run on {slots} slots"));

@@ -194,7 +194,7 @@ impl Processes {
         assert!(known.is_none(), "{} was spawned before", key.1);
         let mut delay = ctx.choices.between(200, 5 * MILLI);
         if ctx.fault(Fault::SlowDisk, 50) {
-            delay += ctx.choices.below(6 * SECOND);
+            delay += ctx.value(0, 6 * SECOND);
         }
         ctx.after(delay, Item::Run(RunItem::Start(key)));
     }
@@ -226,14 +226,14 @@ impl Processes {
         run.state = State::Running;
         if ctx.fault(Fault::Hangs, 30) {
             // For much longer than anybody waits, but not for ever: in the end all must be well.
-            let time = ctx.choices.between(20 * SECOND, 150 * SECOND);
+            let time = ctx.value(20 * SECOND, 150 * SECOND);
             run.script.0.insert(0, Step::Sleep(time));
         }
         if ctx.fault(Fault::Stubborn, 100) {
-            run.stubborn = ctx.choices.below(8 * SECOND);
+            run.stubborn = ctx.value(0, 8 * SECOND);
         }
         if ctx.fault(Fault::Lingers, 60) {
-            let time = ctx.choices.below(SECOND);
+            let time = ctx.value(0, SECOND);
             run.script.0.insert(0, Step::Linger(time));
         }
         self.started.push(Live { key, host: run.host, folder: run.folder });

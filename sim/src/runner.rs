@@ -1,14 +1,19 @@
-//! Many seeds, on some threads; or one seed with its trace.
+//! Many seeds, on some threads; one seed with its trace; a plan.
 
-use crate::cluster::{self, Report, Setup};
+use crate::choices::{Choices, Driver};
+use crate::cluster::{Cluster, Report};
 use crate::failure::{self, Failure};
 use crate::fault::Swarm;
+use crate::faults::Injection;
 use crate::mesh::Mesh;
 use crate::messengers::Messengers;
+use crate::plan::{Kind, Plan, Scenario};
+use crate::setup::Setup;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::time::Instant;
 
-/// What came of one seed.
+/// What came of one run.
 #[derive(Debug)]
 pub struct Outcome {
     /// The seed.
@@ -19,56 +24,81 @@ pub struct Outcome {
     pub report: Report,
     /// The readable trace, if it was asked for.
     pub trace: Vec<String>,
+    /// What was run, with the faults that were injected: it can be run again.
+    pub plan: Plan,
 }
 
 /// Runs one seed.
 pub fn run_one(seed: u64, trace: bool) -> Outcome {
-    // One seed in four is about connections alone, one in eight about messages by address.
-    match seed % 8 {
-        3 | 7 => return live(seed, Mesh::draw(seed, None, trace)),
-        5 => return talk(seed, Messengers::draw(seed, None, trace)),
-        _ => {}
+    run_seed(seed, None, None, trace)
+}
+
+/// Runs one seed of a scenario of this kind, with the faults that it draws, or of these kinds alone.
+pub fn run_kind(seed: u64, kind: Kind, swarm: Option<Swarm>) -> Outcome {
+    run_seed(seed, Some(kind), swarm.as_ref(), false)
+}
+
+/// Runs one seed, of the kind of scenario that it draws or of this one, with the faults that it draws or of these kinds alone.
+pub fn run_seed(seed: u64, kind: Option<Kind>, swarm: Option<&Swarm>, trace: bool) -> Outcome {
+    let mut plan = Plan::draw(seed, kind.unwrap_or_else(|| Kind::of_seed(seed)));
+    if let Some(swarm) = swarm {
+        plan.scenario.set_swarm(swarm.clone());
     }
-    let (result, report, trace) = cluster::run_seed(seed, trace);
-    Outcome { seed, result, report, trace }
+    run_drawn(plan, trace)
 }
 
-/// Runs one seed of a cluster in a given setup: its nodes and the faults that may be injected.
-pub fn run_setup(seed: u64, setup: Setup) -> Outcome {
-    let (result, report) = cluster::run_setup(seed, setup);
-    Outcome { seed, result, report, trace: Vec::new() }
+/// Runs one seed of a cluster in a given setup: its nodes and the faults that may be injected. It gets some tasks.
+pub fn run_setup(seed: u64, mut setup: Setup) -> Outcome {
+    setup.draw_tasks(&mut Choices::seeded(seed, "plan"));
+    run_drawn(
+        Plan { why: String::new(), seed, scenario: Scenario::Cluster(setup), faults: Vec::new() },
+        false,
+    )
 }
 
-/// Runs one seed of connections alone.
-pub fn run_connections(seed: u64) -> Outcome {
-    live(seed, Mesh::draw(seed, None, false))
+/// Runs a plan, with exactly its faults. What it does is a function of the plan alone.
+pub fn run_plan(plan: &Plan, trace: bool) -> Outcome {
+    let injection = Injection::Planned(plan.faults.clone());
+    run(plan.clone(), injection, Choices::seeded(plan.seed, "world"), trace)
 }
 
-/// Runs one seed of connections alone, with these faults and no others.
-pub fn run_connections_under(seed: u64, swarm: Swarm) -> Outcome {
-    live(seed, Mesh::draw(seed, Some(swarm), false))
+/// Runs what a driver draws: the scenario first, then its life. The plan of such a run has its faults, and other delays.
+pub fn run_driven(kind: Kind, driver: impl Driver + Send + 'static) -> Outcome {
+    let mut choices = Choices::new(driver, "plan");
+    let scenario = Scenario::draw(kind, &mut choices);
+    let injection = Injection::Drawn(scenario.swarm().clone());
+    run(Plan { why: String::new(), seed: 0, scenario, faults: Vec::new() }, injection, choices, false)
 }
 
-fn live(seed: u64, mut mesh: Mesh) -> Outcome {
-    let result = failure::guard(|| mesh.live());
-    let (report, trace) = mesh.report();
-    Outcome { seed, result, report, trace }
+fn run_drawn(plan: Plan, trace: bool) -> Outcome {
+    let injection = Injection::Drawn(plan.scenario.swarm().clone());
+    let choices = Choices::seeded(plan.seed, "world");
+    run(plan, injection, choices, trace)
 }
 
-/// Runs one seed of messages by address.
-pub fn run_messages(seed: u64, trace: bool) -> Outcome {
-    talk(seed, Messengers::draw(seed, None, trace))
-}
-
-/// Runs one seed of messages by address, with these faults and no others.
-pub fn run_messages_under(seed: u64, swarm: Swarm) -> Outcome {
-    talk(seed, Messengers::draw(seed, Some(swarm), false))
-}
-
-fn talk(seed: u64, mut messengers: Messengers) -> Outcome {
-    let result = failure::guard(|| messengers.live());
-    let (report, trace) = messengers.report();
-    Outcome { seed, result, report, trace }
+fn run(mut plan: Plan, injection: Injection, choices: Choices, keep: bool) -> Outcome {
+    let (result, report, trace);
+    match &plan.scenario {
+        Scenario::Cluster(setup) => {
+            let mut cluster = Cluster::new(choices, setup.clone(), injection.clone(), keep);
+            result = failure::guard(|| cluster.play(&injection));
+            (report, trace) = cluster.report_and_trace();
+            plan.faults = cluster.injected();
+        }
+        Scenario::Connections(nodes) => {
+            let mut mesh = Mesh::new(choices, nodes, injection, keep);
+            result = failure::guard(|| mesh.live());
+            (report, trace) = mesh.report();
+            plan.faults = mesh.injected();
+        }
+        Scenario::Messages(nodes) => {
+            let mut messengers = Messengers::new(choices, nodes, injection, keep);
+            result = failure::guard(|| messengers.live());
+            (report, trace) = messengers.report();
+            plan.faults = messengers.injected();
+        }
+    }
+    Outcome { seed: plan.seed, result, report, trace, plan }
 }
 
 /// What came of many seeds.
@@ -78,13 +108,13 @@ pub struct Summary {
     pub seeds: u64,
     /// What they did together; its hash combines theirs, whatever order they ended in.
     pub total: Report,
-    /// Those that failed, by seed.
-    pub failures: Vec<(u64, Failure)>,
+    /// The plans of those that failed, by seed.
+    pub failures: Vec<(Plan, Failure)>,
 }
 
 impl Summary {
     fn add(&mut self, outcome: Outcome) {
-        let Outcome { seed, result, report, .. } = outcome;
+        let Outcome { seed, result, report, plan, .. } = outcome;
         self.seeds += 1;
         let total = &mut self.total;
         total.faults.merge(&report.faults);
@@ -100,25 +130,61 @@ impl Summary {
         total.endings.iter_mut().zip(report.endings).for_each(|(mine, theirs)| *mine += theirs);
         total.hash ^= report.hash.rotate_left((seed % 64) as u32);
         if let Err(failure) = result {
-            self.failures.push((seed, failure));
+            self.failures.push((plan, failure));
         }
     }
 }
 
-/// Runs the seeds `start .. start + count` on `jobs` threads; stops early after `most_failures` failures.
-pub fn run_many(start: u64, count: u64, jobs: usize, most_failures: u64) -> Summary {
-    let next = AtomicU64::new(start);
+/// Which seeds are run, and how.
+#[derive(Debug)]
+pub struct Batch {
+    /// The first seed.
+    pub start: u64,
+    /// The end.
+    pub until: Until,
+    /// Threads.
+    pub jobs: usize,
+    /// It ends early after so many failures.
+    pub most_failures: usize,
+    /// Only scenarios of this kind.
+    pub kind: Option<Kind>,
+    /// Only faults of these kinds.
+    pub swarm: Option<Swarm>,
+}
+
+/// When a batch ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// Before this seed.
+    Seed(u64),
+    /// No seed begins later.
+    Time(Instant),
+}
+
+/// Runs the seeds `start .. start + count` on `jobs` threads.
+pub fn run_many(start: u64, count: u64, jobs: usize, most_failures: usize) -> Summary {
+    let until = Until::Seed(start + count);
+    run_batch(&Batch { start, until, jobs, most_failures, kind: None, swarm: None }, |_, _| {})
+}
+
+/// Runs a batch; `progress` is told after each run how many there were, and how many failed.
+pub fn run_batch(batch: &Batch, mut progress: impl FnMut(u64, usize)) -> Summary {
+    let next = AtomicU64::new(batch.start);
     let enough = AtomicBool::new(false);
     let (sender, receiver) = mpsc::channel();
     let mut summary = Summary::default();
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
+        for _ in 0..batch.jobs.max(1) {
             let sender = sender.clone();
             let (next, enough) = (&next, &enough);
             scope.spawn(move || {
                 while !enough.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= start + count || sender.send(run_one(seed, false)).is_err() {
+                    let over = match batch.until {
+                        Until::Seed(end) => seed >= end,
+                        Until::Time(end) => Instant::now() >= end,
+                    };
+                    if over || sender.send(run_seed(seed, batch.kind, batch.swarm.as_ref(), false)).is_err() {
                         return;
                     }
                 }
@@ -127,11 +193,30 @@ pub fn run_many(start: u64, count: u64, jobs: usize, most_failures: u64) -> Summ
         drop(sender);
         for outcome in receiver {
             summary.add(outcome);
-            if summary.failures.len() as u64 >= most_failures {
+            progress(summary.seeds, summary.failures.len());
+            if summary.failures.len() >= batch.most_failures {
                 enough.store(true, Ordering::Relaxed);
             }
         }
     });
-    summary.failures.sort_by_key(|(seed, _)| *seed);
+    summary.failures.sort_by_key(|(plan, _)| plan.seed);
     summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a seed drew, given as a list of faults, is the same run, event by event.
+    #[test]
+    fn x1_the_plan_of_a_seed_is_the_run_of_the_seed() {
+        for seed in 0..48 {
+            let drawn = run_one(seed, false);
+            let again = run_plan(&drawn.plan, false);
+            assert_eq!(again.report.hash, drawn.report.hash, "seed {seed}");
+            assert_eq!(again.plan.faults, drawn.plan.faults, "seed {seed}");
+            let text = Plan::parse(&drawn.plan.text()).expect("it is a plan");
+            assert_eq!(run_plan(&text, false).report.hash, drawn.report.hash, "seed {seed}, from its text");
+        }
+    }
 }

@@ -120,8 +120,8 @@ impl Trace {
         self.line(now, &text);
     }
 
-    /// A fault was injected, for readers only.
-    pub fn fault(&mut self, now: u64, kind: Fault) {
+    /// A fault was injected, at a place that may have a name, for readers only.
+    pub fn fault(&mut self, now: u64, kind: Fault, place: &str) {
         if let Some(chronicle) = &self.chronicle {
             // What only delays is weather; a reader looks for what breaks.
             let mild = matches!(
@@ -135,7 +135,8 @@ impl Trace {
                     | Fault::SpuriousTick
             );
             let weight = if mild { 1 } else { 2 };
-            let said = Said { name: kind.name().to_owned(), say: String::new(), weight };
+            let place = if place == "scenario" { "" } else { place };
+            let said = Said { name: kind.name().to_owned(), say: place.to_owned(), weight };
             chronicle.world(now, What::Fault(said));
         }
         if self.keep {

@@ -34,6 +34,11 @@ pub(crate) fn node(instance: InstanceId) -> usize {
     usize::from(instance.0[8])
 }
 
+/// How long what has just struck lasts.
+fn how_long(world: &mut World) -> Micros {
+    world.ctx.scaled_value(50 * MILLI, 30 * SECOND)
+}
+
 #[derive(Debug)]
 struct Body {
     host: HostId,
@@ -81,6 +86,9 @@ impl Weather {
     pub(crate) fn due(&mut self, world: &mut World, number: u32) -> (u32, usize, usize) {
         let (what, count) = (number & 0xff, self.nodes.len());
         let [at, other] = [8, 16].map(|shift| (number >> shift & 0xff) as usize % count);
+        let name = format!("application of {}", world.ctx.host(self.nodes[at].host).name);
+        let place = world.ctx.place(name);
+        world.ctx.choices.enter(place);
         match what {
             THAW => {
                 self.nodes[at].still = false;
@@ -131,42 +139,44 @@ impl Weather {
 
     /// Something may happen to a node; answers whether its process is gone.
     pub(crate) fn strike(&mut self, world: &mut World, at: usize) -> bool {
-        let delay = world.ctx.choices.scaled(50 * MILLI, 30 * SECOND);
         let (Some(proc), host, still) = (self.nodes[at].proc, self.nodes[at].host, self.nodes[at].still)
         else {
             return false;
         };
-        let mut gone = false;
+        let mut away = None;
         if world.ctx.fault(Fault::ExecutorCrash, 20) {
+            away = Some(how_long(world));
             world.kill(proc);
-            gone = true;
         } else if world.ctx.fault(Fault::HostCrash, 20) {
+            away = Some(how_long(world));
             world.power_off(host);
-            gone = true;
         } else if !still && world.ctx.fault(Fault::ProcessFreeze, 20) {
+            let delay = how_long(world);
             self.nodes[at].still = true;
             world.freeze(proc);
             plan(world, delay, THAW, at, 0);
         } else if !still && world.ctx.fault(Fault::HostFreeze, 20) {
+            let delay = how_long(world);
             self.nodes[at].still = true;
             world.sleep(host);
             plan(world, delay, WAKE, at, 0);
         } else {
-            self.cut(world, at, delay);
+            self.cut(world, at);
         }
-        if gone {
+        if let Some(delay) = away {
             self.nodes[at].proc = None;
             self.returns(world, at, delay);
         }
-        gone
+        away.is_some()
     }
 
     /// A node and the next one may be unable to reach each other for a while, or one of them the other.
-    fn cut(&self, world: &mut World, at: usize, delay: Micros) {
+    fn cut(&self, world: &mut World, at: usize) {
         let both = world.ctx.fault(Fault::Partition, 30);
         if !both && !world.ctx.fault(Fault::OneWayPartition, 30) {
             return;
         }
+        let delay = how_long(world);
         let other = (at + 1) % self.nodes.len();
         let (here, there) = (self.nodes[at].host, self.nodes[other].host);
         world.ctx.cut(here, there);
@@ -182,7 +192,7 @@ impl Weather {
     pub(crate) fn snap(&self, world: &mut World, brittle: u64) {
         let Some(hosts) = world.net.snap(&mut world.ctx, brittle) else { return };
         if hosts[0] != hosts[1] && world.ctx.fault(Fault::Partition, 300) {
-            let delay = world.ctx.choices.between(MILLI, 12 * SECOND);
+            let delay = world.ctx.value(MILLI, 12 * SECOND);
             for (from, to) in [(0, 1), (1, 0)] {
                 world.ctx.cut(hosts[from], hosts[to]);
                 plan(world, delay, MEND, usize::from(hosts[from].0), usize::from(hosts[to].0));

@@ -3,6 +3,7 @@
 //! It does what a runtime does at the machines' two doors: carries their actions out in order, brings completions back as
 //! events, calls a tick at the deadline. After every event the machine's own invariants are checked.
 
+use crate::choices::Place;
 use crate::clock::{MILLI, Micros};
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::disk::Disk;
@@ -22,6 +23,8 @@ use xxnet_core::{Action, Event, Instant};
 struct Proc {
     host: HostId,
     name: String,
+    /// Where its draws belong: the first, second … run of its name.
+    place: Place,
     brain: Option<Box<dyn Brain>>,
     /// Whether a supervisor holds its listening sockets and its commands (an executor).
     supervised: bool,
@@ -49,6 +52,8 @@ pub(crate) enum Happening {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) ctx: Context,
+    /// Where the draws of the scenario belong.
+    pub(crate) scenario: Place,
     pub(crate) net: Net,
     pub(crate) disk: Disk,
     pub(crate) processes: Processes,
@@ -57,6 +62,8 @@ pub(crate) struct World {
     procs: BTreeMap<ProcId, Proc>,
     asleep: BTreeMap<HostId, Vec<Item>>,
     last_proc: u32,
+    /// How often a process of a name was started.
+    runs: BTreeMap<String, u32>,
     actions: Vec<Action<Notice>>,
     /// Events that machines have handled.
     pub(crate) handled: u64,
@@ -68,9 +75,11 @@ pub(crate) struct World {
 const MAX_SPINS: u32 = 50;
 
 impl World {
-    pub(crate) fn new(ctx: Context) -> Self {
+    pub(crate) fn new(mut ctx: Context) -> Self {
+        let scenario = ctx.place("scenario".to_owned());
         Self {
             ctx,
+            scenario,
             net: Net::default(),
             disk: Disk::default(),
             processes: Processes::default(),
@@ -78,6 +87,7 @@ impl World {
             procs: BTreeMap::new(),
             asleep: BTreeMap::new(),
             last_proc: 0,
+            runs: BTreeMap::new(),
             actions: Vec::new(),
             handled: 0,
             tap: None,
@@ -98,9 +108,14 @@ impl World {
         self.disk.sweep(host, |owner| {
             procs.get(&owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
         });
+        let name = name.into();
+        let runs = self.runs.entry(name.clone()).or_default();
+        *runs += 1;
+        let place = self.ctx.place(if *runs == 1 { name.clone() } else { format!("{name}, run {runs}") });
         let entry = Proc {
             host,
-            name: name.into(),
+            name,
+            place,
             brain: Some(brain),
             supervised,
             frozen: false,
@@ -266,6 +281,8 @@ impl World {
     /// The next thing happens, if it does by `limit`.
     pub(crate) fn step(&mut self, limit: Micros) -> Result<Option<Happening>, Failure> {
         let Some(item) = self.ctx.next(limit) else { return Ok(None) };
+        let at_work = self.proc_of_item(&item).and_then(|proc| self.procs.get(&proc));
+        self.ctx.choices.enter(at_work.map_or(self.scenario, |proc| proc.place));
         if let Some(host) = self.host_of_item(&item)
             && self.ctx.host(host).asleep
         {
@@ -282,7 +299,7 @@ impl World {
             Item::Disk(proc, action) => {
                 let host = self.host_of(proc).filter(|_| self.is_alive(proc));
                 if let Some(host) = host {
-                    failure::watch(self.name(proc), self.ctx.now);
+                    failure::watch(self.name(proc), self.ctx.now, self.handled);
                     self.disk.proceed(&mut self.ctx, proc, host, action);
                 }
                 Ok(Some(Happening::Inside))
@@ -299,8 +316,12 @@ impl World {
     }
 
     fn host_of_item(&self, item: &Item) -> Option<HostId> {
+        self.host_of(self.proc_of_item(item)?)
+    }
+
+    fn proc_of_item(&self, item: &Item) -> Option<ProcId> {
         match item {
-            Item::Deliver(proc, _) | Item::Deadline(proc, _) | Item::Disk(proc, _) => self.host_of(*proc),
+            Item::Deliver(proc, _) | Item::Deadline(proc, _) | Item::Disk(proc, _) => Some(*proc),
             Item::Run(
                 RunItem::Start((proc, _))
                 | RunItem::Awake((proc, _))
@@ -308,7 +329,7 @@ impl World {
                 | RunItem::Reaped((proc, _))
                 | RunItem::Orphaned(proc)
                 | RunItem::Released(proc),
-            ) => self.host_of(*proc),
+            ) => Some(*proc),
             Item::Net(_) | Item::Scenario(_) => None,
         }
     }
@@ -356,7 +377,7 @@ impl World {
         let Some(proc) = self.procs.get_mut(&id) else { return Ok(None) };
         let (host, name) = (proc.host, &proc.name);
         let Some(brain) = proc.brain.as_mut() else { return Ok(None) };
-        failure::watch(name, now);
+        failure::watch(name, now, self.handled);
         let (who, trace) = (u64::from(id.0), &mut self.ctx.trace);
         match &event {
             Event::Tick => trace.record(now, who, name, &Ticked),
@@ -388,7 +409,7 @@ impl World {
         }
         self.actions = actions;
         if self.ctx.fault(Fault::SpuriousTick, 5) {
-            let delay = self.ctx.choices.below(100 * MILLI);
+            let delay = self.ctx.value(0, 100 * MILLI);
             self.ctx.after(delay, Item::Deliver(id, Event::Tick));
         }
         Ok(Some(Happening::Handled))
@@ -428,6 +449,7 @@ impl World {
         oracle: &'static str,
         what: impl Into<String>,
     ) -> Failure {
-        Failure { kind, oracle, what: what.into(), node: self.name(proc).to_owned(), at: self.ctx.now }
+        let (node, at) = (self.name(proc).to_owned(), self.ctx.now);
+        Failure { kind, oracle, what: what.into(), node, at, event: self.handled }
     }
 }

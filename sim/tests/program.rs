@@ -15,7 +15,8 @@ fn stdout(output: &Output) -> String {
 #[test]
 fn x1_one_seed_has_one_trace_in_every_process() {
     for seed in ["2", "3", "5", "17"] {
-        let (one, other) = (stdout(&program(&["--seed", seed])), stdout(&program(&["--seed", seed])));
+        let (one, other) =
+            (stdout(&program(&["replay", "--seed", seed])), stdout(&program(&["replay", "--seed", seed])));
         assert_eq!(one, other);
         let here = run_one(seed.parse().expect("a number"), false).report.hash;
         assert!(one.contains(&format!("trace hash {here:016x}")), "{one}");
@@ -38,8 +39,8 @@ fn x1_debug_and_release_have_one_trace() {
     // Of clusters, of connections alone and of messengers; then many at once, whose combined hash stands in the last line.
     for seed in ["0", "2", "3", "5", "7", "17"] {
         assert_eq!(
-            stdout(&program(&["--seed", seed])),
-            there(&["--seed", seed]),
+            stdout(&program(&["replay", "--seed", seed])),
+            there(&["replay", "--seed", seed]),
             "{other} has another trace"
         );
     }
@@ -48,13 +49,13 @@ fn x1_debug_and_release_have_one_trace() {
             serde_json::from_str(text.lines().last().expect("a last line")).expect("the last line is JSON");
         (json["events"].as_u64().expect("a number"), json["hash"].as_str().expect("a hash").to_owned())
     };
-    let many = ["--start", "100", "--seeds", "60", "--json"];
+    let many = ["run", "--start", "100", "--seeds", "60", "--json"];
     assert_eq!(hash(stdout(&program(&many))), hash(there(&many)));
 }
 
 #[test]
 fn many_seeds_print_their_faults_and_replay_as_json() {
-    let output = program(&["--seeds", "12", "--json"]);
+    let output = program(&["run", "--seeds", "12", "--json"]);
     let text = stdout(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("faults injected") && text.contains("all well"), "{text}");
@@ -66,8 +67,51 @@ fn many_seeds_print_their_faults_and_replay_as_json() {
 
 #[test]
 fn a_trace_is_readable_and_bad_usage_has_its_own_exit_code() {
-    let text = stdout(&program(&["--seed", "1", "--trace"]));
+    let text = stdout(&program(&["replay", "--seed", "1", "--trace"]));
     assert!(text.contains("registry-1") && text.contains("MemberJoined"), "no registration in the trace");
-    assert_eq!(program(&["--sead", "1"]).status.code(), Some(64));
+    assert_eq!(program(&["replay", "--sead", "1"]).status.code(), Some(64));
     assert_eq!(program(&["--version"]).status.code(), Some(0));
+}
+
+/// What a user gets wrong: a plan that is not there, is none, or says what cannot be.
+#[test]
+fn what_is_wrong_with_a_plan_is_said_with_an_exit_code_of_its_own() {
+    let folder = std::env::temp_dir().join(format!("xxnet-sim-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder is made");
+    let path = folder.join("plan.json");
+    let (name, missing) = (path.display().to_string(), folder.join("missing.json").display().to_string());
+    for (text, part) in [
+        ("GET / HTTP/1.1", "is no plan"),
+        (r#"{"seed": 1, "scenario": {"cluster": {"publishers": 0}}}"#, "publishers is 0; it must be from 1"),
+    ] {
+        std::fs::write(&path, text).expect("a file is written");
+        for command in ["replay", "show", "shrink"] {
+            let output = program(&[command, &name]);
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(66) && told.contains(part), "{told}");
+        }
+    }
+    assert_eq!(program(&["replay", &missing]).status.code(), Some(66));
+    assert_eq!(program(&["replay"]).status.code(), Some(64));
+    let output = program(&["run", "--faults", "rain"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(64) && told.contains("bit-flipped"), "{told}");
+    std::fs::remove_dir_all(&folder).expect("it is removed");
+}
+
+/// A seed's plan, kept as a file, is the same run; and it can be told in words.
+#[test]
+fn x1_a_plan_as_a_file_is_the_run_of_its_seed() {
+    let folder = std::env::temp_dir().join(format!("xxnet-sim-plan-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder is made");
+    for seed in [1, 3, 5] {
+        let outcome = run_one(seed, false);
+        let path = folder.join(format!("{seed}.json"));
+        std::fs::write(&path, outcome.plan.text()).expect("a file is written");
+        let text = stdout(&program(&["replay", &path.display().to_string()]));
+        assert!(text.contains(&format!("trace hash {:016x}", outcome.report.hash)), "{text}");
+        let shown = stdout(&program(&["show", &path.display().to_string()]));
+        assert!(shown.contains(&format!("{} faults", outcome.plan.faults.len())), "{shown}");
+    }
+    std::fs::remove_dir_all(&folder).expect("it is removed");
 }

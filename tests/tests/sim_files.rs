@@ -104,7 +104,7 @@ fn f1_the_four_steps_and_the_callback() {
 #[test]
 fn f2_a_window_without_progress_fires_the_callback_once_with_timeout() {
     let mut setup = Setup::calm(1, &[1]);
-    setup.limits.file_window = secs(4);
+    setup.file_window_us = Some(4_000_000);
     let mut lab = Lab::settled(2, setup);
     let task = lab.publish("publisher-1", copy(b"in", content(2, 3 << 20)));
     lab.run_until("the file is asked for", secs(5), |lab| {
@@ -128,9 +128,9 @@ fn f2_a_large_file_that_moves_is_not_cut_off() {
     let mut longest = 0;
     for seed in 20..28 {
         let mut setup = Setup::calm(1, &[1]);
-        setup.limits.file_window = secs(20);
+        setup.file_window_us = Some(20_000_000);
         setup.swarm = Swarm::only(&[Fault::SlowLink]).eager(100_000);
-        setup.horizon = 600_000_000;
+        setup.horizon_us = 600_000_000;
         let mut lab = Lab::settled(seed, setup);
         lab.run_for(secs(30));
         let began = lab.now();
@@ -219,7 +219,7 @@ fn f6_a_link_that_never_comes_back_is_a_disconnect_at_the_callback() {
 
     // The file connection alone: its window is over while the task connection lives.
     let mut setup = Setup::calm(1, &[1]);
-    setup.limits.file_window = secs(20);
+    setup.file_window_us = Some(20_000_000);
     let mut lab = Lab::settled(622, setup);
     let task = lab.publish("publisher-1", copy(b"in", content(3, 3 << 20)));
     lab.catch(Some("executor-1"), Door::Received, KindId::FILE, "FileBegin", secs(5));

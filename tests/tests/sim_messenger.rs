@@ -3,7 +3,8 @@
 //! storm comes peace, in which all that is sent to somebody who listens is taken, and everybody shuts down.
 
 use xxnet_sim::fault::{Fault, Swarm};
-use xxnet_sim::runner::{Outcome, run_messages, run_messages_under};
+use xxnet_sim::plan::Kind;
+use xxnet_sim::runner::{Outcome, run_kind};
 use xxnet_sim::{Messages, Sessions};
 
 const RESETS: [Fault; 3] = [Fault::ResetBoth, Fault::ResetSender, Fault::ResetReceiver];
@@ -33,7 +34,7 @@ fn all_well(outcomes: impl Iterator<Item = Outcome>) -> (Sum, Vec<Outcome>) {
 
 fn under(seeds: std::ops::Range<u64>, kinds: &[Fault]) -> Sum {
     let swarm = Swarm::only(kinds).eager(150);
-    let (sum, outcomes) = all_well(seeds.map(|seed| run_messages_under(seed, swarm.clone())));
+    let (sum, outcomes) = all_well(seeds.map(|seed| run_kind(seed, Kind::Messages, Some(swarm.clone()))));
     for kind in kinds {
         let injected: u64 = outcomes.iter().map(|outcome| outcome.report.faults.of(*kind)).sum();
         assert!(injected > 0, "{kind} was never injected");
@@ -81,7 +82,7 @@ fn n8_slow_readers_hold_back_their_senders_alone() {
 /// nobody listens, a host that is not there, a name that means nothing (oracles `order`, `early`, `stuck`).
 #[test]
 fn n10_oneself_and_nobody() {
-    let (sum, _) = all_well((300..320).map(|seed| run_messages_under(seed, Swarm::none())));
+    let (sum, _) = all_well((300..320).map(|seed| run_kind(seed, Kind::Messages, Some(Swarm::none()))));
     assert!(sum.messages.given_up > 500, "{:?}", sum.messages);
     assert_eq!((sum.sessions.expired, sum.sessions.stale), (0, 0), "{:?}", sum.sessions);
 }
@@ -105,7 +106,7 @@ fn n14_a_shutdown_ends_in_time_with_everything_told() {
 /// All faults together.
 #[test]
 fn n1_n4_n11_n14_every_fault_of_the_swarm_at_once() {
-    let (sum, _) = all_well((700..725).map(|seed| run_messages(seed, false)));
+    let (sum, _) = all_well((700..725).map(|seed| run_kind(seed, Kind::Messages, None)));
     assert!(sum.sessions.broken > 50 && sum.messages.received > 10_000, "{:?}", sum.messages);
 }
 
@@ -118,14 +119,14 @@ fn n1_n10_n14_seeds_that_once_failed() {
     all_well(
         [13, 65, 67, 69, 89, 91, 368, 1543, 10339, 20309, 20320]
             .into_iter()
-            .map(|seed| run_messages(seed, false)),
+            .map(|seed| run_kind(seed, Kind::Messages, None)),
     );
 }
 
 #[test]
 fn x1_one_seed_gives_one_trace() {
     for seed in [1, 2] {
-        let (first, second) = (run_messages(seed, false), run_messages(seed, true));
+        let (first, second) = (run_kind(seed, Kind::Messages, None), run_kind(seed, Kind::Messages, None));
         assert_eq!((first.report.hash, first.report.events), (second.report.hash, second.report.events));
     }
 }

@@ -89,7 +89,8 @@ fn planted_bugs_are_seen_by_their_oracles() {
             .env("CARGO_TARGET_DIR", temp.path().join("target"))
             .env("CARGO_INCREMENTAL", "1"));
         let program = temp.path().join("target/release/xxnet-sim");
-        let output = Command::new(program).args(["--seeds", "200", "--failures", "400", "--json"]).output();
+        let arguments = ["run", "--seeds", "200", "--failures", "400", "--json", "--no-shrink", "--out"];
+        let output = Command::new(program).args(arguments).arg(temp.path()).output();
         let text = String::from_utf8_lossy(&output.expect("the simulator runs").stdout).into_owned();
         let report: serde_json::Value =
             serde_json::from_str(text.lines().last().expect("a last line")).expect("it is JSON");

@@ -4,7 +4,8 @@
 
 use xxnet_sim::Sessions;
 use xxnet_sim::fault::{Fault, Swarm};
-use xxnet_sim::runner::{Outcome, run_connections, run_connections_under};
+use xxnet_sim::plan::Kind;
+use xxnet_sim::runner::{Outcome, run_kind};
 
 const RESETS: [Fault; 3] = [Fault::ResetBoth, Fault::ResetSender, Fault::ResetReceiver];
 
@@ -24,7 +25,7 @@ fn all_well(outcomes: impl Iterator<Item = Outcome>) -> (Sessions, Vec<Outcome>)
 
 fn under(seeds: std::ops::Range<u64>, kinds: &[Fault]) -> (Sessions, Vec<Outcome>) {
     let swarm = Swarm::only(kinds).eager(150);
-    let (sum, outcomes) = all_well(seeds.map(|seed| run_connections_under(seed, swarm.clone())));
+    let (sum, outcomes) = all_well(seeds.map(|seed| run_kind(seed, Kind::Connections, Some(swarm.clone()))));
     for kind in kinds {
         let injected: u64 = outcomes.iter().map(|outcome| outcome.report.faults.of(*kind)).sum();
         assert!(injected > 0, "{kind} was never injected");
@@ -93,7 +94,8 @@ fn n13_ends_that_disagree_about_a_link_or_a_session_agree_again() {
 /// Nothing disturbs: sessions that are closed while messages are under way lose none, at either end, and are over in time.
 #[test]
 fn n14_a_close_in_peace_loses_nothing_and_is_over_in_time() {
-    let (sessions, _) = all_well((500..530).map(|seed| run_connections_under(seed, Swarm::none())));
+    let (sessions, _) =
+        all_well((500..530).map(|seed| run_kind(seed, Kind::Connections, Some(Swarm::none()))));
     assert!(sessions.begun > 1000, "{sessions:?}");
     assert_eq!((sessions.broken, sessions.expired, sessions.stale), (0, 0, 0), "{sessions:?}");
 }
@@ -109,6 +111,6 @@ fn n14_what_is_closed_is_delivered_or_reported() {
 /// All faults together.
 #[test]
 fn n4_n13_every_fault_of_the_swarm_at_once() {
-    let (sessions, _) = all_well((700..740).map(run_connections));
+    let (sessions, _) = all_well((700..740).map(|seed| run_kind(seed, Kind::Connections, None)));
     assert!(sessions.broken > 200 && sessions.resumed > 100, "{sessions:?}");
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use xxnet_sim::Setup;
 use xxnet_sim::fault::{Fault, Swarm};
 use xxnet_sim::lab::{Lab, Task};
-use xxnet_sim::runner::{Outcome, run_connections, run_one, run_setup};
+use xxnet_sim::plan::Kind;
+use xxnet_sim::runner::{Outcome, run_kind, run_one, run_setup};
 use xxnet_sim::script::{Step, content};
 
 /// Runs that all must be well; the faults that they have injected together.
@@ -124,7 +125,7 @@ fn x3_tables_queues_and_buffers_return_to_their_start_count() {
 /// one link of a dialler is ever up (oracles `one`, `agree`, `order`, `reach`).
 #[test]
 fn n3_links_agree_under_every_fault_of_the_network() {
-    let outcomes = all_well((0..60).map(run_connections));
+    let outcomes = all_well((0..60).map(|seed| run_kind(seed, Kind::Connections, None)));
     for kind in [
         Fault::DialHangs,
         Fault::AnswerLost,
@@ -180,6 +181,6 @@ fn p8_flipped_bits_never_reach_a_result() {
 
 #[test]
 fn k7_destroy_and_k10_ids_hold_in_every_run_of_connections() {
-    let outcomes = all_well((1000..1040).map(run_connections));
+    let outcomes = all_well((1000..1040).map(|seed| run_kind(seed, Kind::Connections, None)));
     assert!(injected(&outcomes, Fault::ExecutorCrash) + injected(&outcomes, Fault::HostCrash) > 0);
 }

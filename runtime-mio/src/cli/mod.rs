@@ -147,6 +147,8 @@ enum Command {
     Trace(trace::ShowArgs),
     /// Measure, beside a floor measured in the same run
     Bench(bench::BenchArgs),
+    /// Run the same machines in a simulated world of faults
+    Sim(xxnet_sim::command::Arguments),
 }
 
 /// Parses, runs, and says in one sentence what went wrong.
@@ -170,6 +172,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Send(args) => send::send(&cli.common, &args),
         Command::Trace(args) => trace::trace(&cli.common, &args),
         Command::Bench(args) => bench::bench(&cli.common, &args),
+        Command::Sim(args) => Ok(args.run()),
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         if !failure.text.is_empty() {

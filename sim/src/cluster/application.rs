@@ -58,7 +58,7 @@ impl Cluster {
                 let taken = ExecutorCommand::OutputTaken { task, attempt, stream, upto };
                 let mut delay: Micros = self.world.ctx.choices.below(2 * MILLI);
                 if self.world.ctx.fault(Fault::SlowApplication, 50) {
-                    delay += self.world.ctx.choices.below(3 * SECOND);
+                    delay += self.world.ctx.value(0, 3 * SECOND);
                 }
                 self.tell(proc, delay, taken);
             }
@@ -75,7 +75,7 @@ impl Cluster {
     fn tell(&mut self, proc: ProcId, delay: Micros, command: ExecutorCommand) {
         let twice = !matches!(command, ExecutorCommand::Input { .. } | ExecutorCommand::Publish { .. });
         if twice && self.world.ctx.fault(Fault::DoubledCommand, 100) {
-            let later = delay + self.world.ctx.choices.below(SECOND);
+            let later = delay + self.world.ctx.value(0, SECOND);
             self.world.command(proc, later, Command::Executor(command.clone()));
         }
         self.world.command(proc, delay, Command::Executor(command));

@@ -20,14 +20,6 @@ const SETTLED: Micros = 120 * SECOND;
 const PROBES: u64 = 1_000_000;
 
 impl Cluster {
-    /// The whole life.
-    pub(super) fn live(&mut self) -> Result<(), Failure> {
-        self.begin_storm();
-        let horizon = self.setup.horizon;
-        self.run(horizon, |_| false)?;
-        self.end_well()
-    }
-
     /// Peace, and all that must be true after it.
     pub(crate) fn end_well(&mut self) -> Result<(), Failure> {
         self.peace();

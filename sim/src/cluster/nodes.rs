@@ -1,9 +1,9 @@
 //! The nodes of a cluster: how each begins, dies and comes back.
 
 use super::{Cluster, Planned};
+use crate::choices::Place;
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{HostId, ProcId};
-use crate::fault::Fault;
 use crate::machine::{Adapter, Brain, Command};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use xxnet_core::config::{ClusterKey, Config, ExecutorConfig};
@@ -66,13 +66,14 @@ impl Cluster {
             return;
         }
         self.world.power_on(host);
+        self.world.ctx.choices.enter(Place::of(&name));
         let choices = &mut self.world.ctx.choices;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&choices.word().to_be_bytes());
         id[8..].copy_from_slice(&choices.word().to_be_bytes());
         let instance = InstanceId(id);
         let mut config = Config::new(instance, name.clone(), KEY, choices.word());
-        config.limits = self.setup.limits.clone();
+        config.limits = self.setup.limits();
         let wildcard = self.world.ctx.choices.chance(500) || self.on_host(host).count() > 1;
         let ip = if wildcard { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { host.ip() };
         let (brain, supervised): (Box<dyn Brain>, bool) = match role {
@@ -87,9 +88,8 @@ impl Cluster {
                     client: slots == 0,
                     // A refused redial proves a death only where what answers at an address is that host (PROTOCOL A8):
                     // a firewall that refuses is not.
-                    labels: Vec::new(),
-                    lease_only: self.world.ctx.choices.chance(100)
-                        || self.world.ctx.swarm.enabled(Fault::DialRefused),
+                    lease_only: self.world.ctx.choices.chance(100) || self.setup.lease_only,
+                    labels: self.setup.labels_of(self.executor_number(at)),
                 };
                 (Box::new(Adapter::new(Executor::new(config, settings))), true)
             }
@@ -100,13 +100,19 @@ impl Cluster {
             Role::Publisher | Role::Executor(_) => Command::Executor(ExecutorCommand::Start),
         };
         if let Role::Executor(slots) = role {
-            self.oracles.executor(proc, slots);
+            let labels = self.setup.labels_of(self.executor_number(at));
+            self.oracles.executor(proc, slots, labels);
         }
         self.world.command(proc, 1, command);
         let node = &mut self.nodes[at];
         node.proc = Some(proc);
         node.instance = instance;
         node.stopped = false;
+    }
+
+    /// Which of the executors a node is.
+    fn executor_number(&self, at: usize) -> usize {
+        self.nodes[..at].iter().filter(|node| matches!(node.role, Role::Executor(_))).count()
     }
 
     /// The nodes that live on a host.

@@ -1,11 +1,14 @@
 //! The storm: what strikes hosts, processes and the ways between them until the horizon.
 
-use super::{Cluster, Planned, Role};
-use crate::clock::{MILLI, SECOND};
-use crate::fault::Fault;
+use super::{Cluster, Node, Planned, Role};
+use crate::choices::Choices;
+use crate::clock::{MILLI, Micros, SECOND};
+use crate::fault::{Fault, Swarm};
+use crate::faults::PlannedFault;
 use crate::oracles::AFTER_WAKING;
 
-/// What a strike can be.
+/// What a strike can be. Its values are for how long it lasts and, where ways are cut, which other node is out of reach (0:
+/// all of them) and whether, of a one-way cut, it is what the node sends that is lost.
 const STRIKES: [Fault; 8] = [
     Fault::Partition,
     Fault::OneWayPartition,
@@ -17,54 +20,66 @@ const STRIKES: [Fault; 8] = [
     Fault::HostFreeze,
 ];
 
+/// Whether it strikes a node, at some time.
+pub(crate) fn is_strike(fault: Fault) -> bool {
+    STRIKES.contains(&fault)
+}
+
+/// The strikes of a run, drawn before it begins.
+pub(super) fn draw(
+    choices: &mut Choices,
+    swarm: &Swarm,
+    nodes: &[Node],
+    horizon: Micros,
+) -> Vec<PlannedFault> {
+    let kinds: Vec<Fault> = STRIKES.into_iter().filter(|kind| swarm.enabled(*kind)).collect();
+    let mut all = Vec::new();
+    if kinds.is_empty() {
+        return all;
+    }
+    let mut at = choices.scaled(100 * MILLI, 15 * SECOND);
+    while at < horizon {
+        let fault = *choices.pick(&kinds);
+        let suits = |node: &&Node| match fault {
+            Fault::ExecutorCrash => matches!(node.role, Role::Executor(_)),
+            Fault::RegistryCrash => node.role == Role::Registry,
+            Fault::PublisherCrash => node.role == Role::Publisher,
+            _ => true,
+        };
+        let suited: Vec<&Node> = nodes.iter().filter(suits).collect();
+        if !suited.is_empty() {
+            let place = choices.pick(&suited).name.clone();
+            let mut values = vec![choices.scaled(50 * MILLI, 60 * SECOND)];
+            if matches!(fault, Fault::Partition | Fault::OneWayPartition) {
+                let others = choices.chance(600).then(|| 1 + choices.below(nodes.len() as u64 - 1));
+                values.extend([others.unwrap_or(0), choices.below(2)]);
+            }
+            all.push(PlannedFault { fault, place, nth: None, at_us: Some(at), values });
+        }
+        at += choices.scaled(100 * MILLI, 20 * SECOND);
+    }
+    all
+}
+
 impl Cluster {
-    /// The first strike is planned.
-    pub(super) fn begin_storm(&mut self) {
-        if STRIKES.iter().any(|kind| self.world.ctx.swarm.enabled(*kind)) {
-            let delay = self.world.ctx.choices.scaled(100 * MILLI, 15 * SECOND);
-            self.plan(delay, Planned::Strike);
+    /// Each strike is planned for its time.
+    pub(super) fn begin_storm(&mut self, strikes: &[PlannedFault]) {
+        for strike in strikes {
+            let delay = strike.at_us.unwrap_or(0).saturating_sub(self.world.ctx.now);
+            self.plan(delay, Planned::Strike(strike.clone()));
         }
     }
 
-    /// One of the enabled kinds strikes, and the next strike is planned.
-    pub(super) fn strike(&mut self) {
-        if !self.world.ctx.faulty {
-            return;
-        }
-        let kinds: Vec<Fault> =
-            STRIKES.into_iter().filter(|kind| self.world.ctx.swarm.enabled(*kind)).collect();
-        if kinds.is_empty() {
-            return;
-        }
-        let kind = *self.world.ctx.choices.pick(&kinds);
-        self.strike_with(kind);
-        let delay = self.world.ctx.choices.scaled(100 * MILLI, 20 * SECOND);
-        self.plan(delay, Planned::Strike);
-    }
-
-    fn strike_with(&mut self, kind: Fault) {
-        let candidates: Vec<usize> = (0..self.nodes.len())
-            .filter(|at| {
-                let role = self.nodes[*at].role;
-                match kind {
-                    Fault::ExecutorCrash => matches!(role, Role::Executor(_)),
-                    Fault::RegistryCrash => role == Role::Registry,
-                    Fault::PublisherCrash => role == Role::Publisher,
-                    _ => true,
-                }
-            })
-            .collect();
-        if candidates.is_empty() {
-            return;
-        }
-        let at = *self.world.ctx.choices.pick(&candidates);
-        let delay = self.world.ctx.choices.scaled(50 * MILLI, 60 * SECOND);
-        let Some(proc) = self.nodes[at].proc else { return };
+    pub(super) fn strike(&mut self, strike: PlannedFault) {
+        let Some(at) = self.nodes.iter().position(|node| node.name == strike.place) else { return };
+        let Some(proc) = self.nodes[at].proc.filter(|_| self.world.ctx.faulty) else { return };
         let host = self.nodes[at].host;
-        self.world.ctx.count(kind);
-        let name = self.nodes[at].name.clone();
-        self.world.ctx.trace.note(self.world.ctx.now, || format!("{kind} strikes {name} for {delay} us"));
-        match kind {
+        let value = |index: usize| strike.values.get(index).copied().unwrap_or(0);
+        let (fault, delay) = (strike.fault, value(0).max(1));
+        self.world.ctx.count(fault);
+        let name = &self.nodes[at].name;
+        self.world.ctx.trace.note(self.world.ctx.now, || format!("{fault} strikes {name} for {delay} us"));
+        match fault {
             Fault::ExecutorCrash | Fault::RegistryCrash | Fault::PublisherCrash => {
                 self.kill(at);
                 self.restart_after(at, delay);
@@ -82,19 +97,19 @@ impl Cluster {
                 self.world.sleep(host);
                 self.plan(delay, Planned::Wake(host));
             }
-            _ => self.part(at, kind == Fault::Partition, delay),
+            _ => self.part(at, fault == Fault::Partition, delay, value(1), value(2) == 0),
         }
+        self.world.ctx.faults.injected.push(strike);
     }
 
-    /// Nothing passes between a host and one other, or all others, for a while.
-    fn part(&mut self, at: usize, both_ways: bool, delay: u64) {
+    /// Nothing passes between a node's host and that of one other (the 1st, 2nd … of the rest), or of all (0), for a while.
+    fn part(&mut self, at: usize, both_ways: bool, delay: Micros, other: u64, outwards: bool) {
         let host = self.nodes[at].host;
-        let from_all = self.world.ctx.choices.chance(400);
-        let mut others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != at).collect();
-        if !from_all {
-            others = vec![*self.world.ctx.choices.pick(&others)];
-        }
-        let outwards = self.world.ctx.choices.chance(500);
+        let rest: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != at).collect();
+        let others = match (other as usize).checked_sub(1) {
+            None => rest,
+            Some(index) => rest.get(index).copied().into_iter().collect(),
+        };
         for other in others {
             let other = self.nodes[other].host;
             let ways = [(host, other), (other, host)];

@@ -59,7 +59,7 @@ fn listening(host: HostId) -> Address {
 impl Messengers {
     /// A node does something, and will again.
     pub(super) fn act(&mut self, at: usize) -> Result<(), Failure> {
-        if !self.world.ctx.faulty {
+        if !self.world.ctx.faulty || self.acts == 0 {
             return Ok(());
         }
         let delay = self.world.ctx.choices.scaled(MILLI, 4 * SECOND);

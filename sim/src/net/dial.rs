@@ -29,8 +29,7 @@ impl Net {
             ctx.after(lag, deliver(proc, NetEvent::DialFailed { link, error: NetError::Unreachable }));
             return;
         };
-        let fate = draw_fate(ctx);
-        let id = self.new_stream(ctx, host, Holder::Machine(proc, link), target, address, fate);
+        let id = self.new_stream(ctx, host, Holder::Machine(proc, link), target, address);
         let known = self.links.insert((proc, link), (id, 0));
         assert!(known.is_none(), "{link} was dialled before");
         let travel = ctx.travel(host, target);
@@ -44,7 +43,6 @@ impl Net {
         holder: Holder,
         target: HostId,
         address: SocketAddr,
-        fate: Fate,
     ) -> StreamId {
         self.last += 1;
         let id = StreamId(self.last);
@@ -52,8 +50,20 @@ impl Net {
         let ip = if address.ip().is_loopback() { address.ip() } else { host.ip() };
         let from = SocketAddr::new(ip, self.next_port());
         let ends = [new_end(host, holder, from), new_end(target, Holder::Nobody, address)];
-        let ways = [Direction::draw(ctx), Direction::draw(ctx)];
-        self.streams.insert(id, Stream { ends, ways, fate, recorded: Vec::new() });
+        let nth = self.dials.entry((host, target)).or_default();
+        *nth += 1;
+        let name = format!("{} > {} #{nth}", ctx.host(host).name, ctx.host(target).name);
+        let before = ctx.choices.place();
+        let ways = ["there", "back"].map(|way| {
+            let place = ctx.place(format!("{name} {way}"));
+            ctx.choices.enter(place);
+            Direction::draw(ctx)
+        });
+        let place = ctx.place(name);
+        ctx.choices.enter(place);
+        let fate = if holder == Holder::Stranger { Fate::Normal } else { draw_fate(ctx) };
+        ctx.choices.enter(before);
+        self.streams.insert(id, Stream { ends, ways, fate, recorded: Vec::new(), place });
         id
     }
 
@@ -217,7 +227,7 @@ impl Net {
         self.links.insert((proc, link), (id, 1));
         ctx.after(lag, deliver(proc, NetEvent::Accepted { listener, link, peer, local }));
         if dialler.holder != Holder::Stranger && ctx.fault(Fault::Replay, 40) {
-            let delay = ctx.choices.scaled(1_000, 20 * SECOND);
+            let delay = ctx.scaled_value(1_000, 20 * SECOND);
             ctx.after(delay, Item::Net(NetItem::Replay(id)));
         }
     }
@@ -231,7 +241,7 @@ impl Net {
         if recorded.is_empty() || !ctx.host(host).up {
             return;
         }
-        let copy = self.new_stream(ctx, host, Holder::Stranger, target, address, Fate::Normal);
+        let copy = self.new_stream(ctx, host, Holder::Stranger, target, address);
         if let Some(stream) = self.streams.get_mut(&copy) {
             stream.ends[0].outgoing = recorded.into();
         }

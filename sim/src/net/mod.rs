@@ -10,6 +10,7 @@ mod stream;
 
 pub(crate) use stream::Direction;
 
+use crate::choices::Place;
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
@@ -40,6 +41,20 @@ pub(crate) enum NetItem {
     Reset(StreamId, usize),
     /// What a dialler sent is sent again by a stranger.
     Replay(StreamId),
+}
+
+impl NetItem {
+    fn stream(self) -> StreamId {
+        match self {
+            Self::Request(id, _)
+            | Self::Answer(id, _)
+            | Self::Acceptance(id)
+            | Self::Flow(id, ..)
+            | Self::Room(id, ..)
+            | Self::Reset(id, _)
+            | Self::Replay(id) => id,
+        }
+    }
 }
 
 /// What a connect request is answered with.
@@ -102,6 +117,8 @@ struct Stream {
     fate: Fate,
     /// What the dialler sent first, for a replay.
     recorded: Vec<Bytes>,
+    /// Where its draws belong.
+    place: Place,
 }
 
 /// What happens to a dial.
@@ -135,6 +152,8 @@ pub(crate) struct Net {
     links: BTreeMap<(ProcId, LinkId), (StreamId, usize)>,
     listeners: Vec<Listener>,
     names: BTreeMap<String, HostId>,
+    /// How often one host has dialled another.
+    dials: BTreeMap<(HostId, HostId), u64>,
     last: u64,
     last_port: u16,
 }
@@ -159,8 +178,8 @@ impl Net {
                     None => Err(NetError::NameNotFound),
                 };
                 if ctx.fault(Fault::NameFails, 50) {
-                    delay += ctx.choices.below(8 * SECOND);
-                    if ctx.choices.chance(700) {
+                    delay += ctx.value(0, 8 * SECOND);
+                    if ctx.value(0, 9) >= 3 {
                         result = Err(NetError::NameNotFound);
                     }
                 }
@@ -208,6 +227,9 @@ impl Net {
 
     /// Something inside goes on.
     pub(crate) fn proceed(&mut self, ctx: &mut Context, item: NetItem) {
+        if let Some(stream) = self.streams.get(&item.stream()) {
+            ctx.choices.enter(stream.place);
+        }
         match item {
             NetItem::Request(id, sent) => self.request_arrives(ctx, id, sent),
             NetItem::Answer(id, answer) => self.answer_arrives(ctx, id, answer),

@@ -68,18 +68,17 @@ impl Direction {
         let pieces = if ctx.fault(Fault::SingleBytes, 80) {
             Pieces::Single
         } else if ctx.fault(Fault::OddPieces, 200) {
-            if ctx.choices.chance(300) {
-                Pieces::Border
-            } else {
-                Pieces::Odd(ctx.choices.scaled(2, 4096) as usize)
+            match ctx.scaled_value(1, 4096) as usize {
+                1 => Pieces::Border,
+                most => Pieces::Odd(most),
             }
         } else {
             Pieces::Whole
         };
         let window =
-            if ctx.fault(Fault::SmallWindow, 100) { ctx.choices.scaled(1, 4096) as usize } else { WIDE };
+            if ctx.fault(Fault::SmallWindow, 100) { ctx.scaled_value(1, 4096) as usize } else { WIDE };
         let extra_delay =
-            if ctx.fault(Fault::SlowLink, 80) { ctx.choices.scaled(10 * MILLI, 2 * SECOND) } else { 0 };
+            if ctx.fault(Fault::SlowLink, 80) { ctx.scaled_value(10 * MILLI, 2 * SECOND) } else { 0 };
         Self {
             flight: VecDeque::new(),
             flowing: false,
@@ -93,7 +92,7 @@ impl Direction {
             ended: false,
             dark: false,
             break_at: draw_break(ctx),
-            flip_at: ctx.draws(Fault::BitFlip, 40).then(|| ctx.choices.scaled(1, 1 << 20)),
+            flip_at: ctx.draws(Fault::BitFlip, 40).then(|| ctx.scaled_value(1, 1 << 20)),
         }
     }
 
@@ -139,7 +138,7 @@ impl Direction {
 fn draw_break(ctx: &mut Context) -> Option<(u64, Break)> {
     // It is counted when it happens.
     let kind = Break::draw(ctx, 70)?;
-    Some((ctx.choices.scaled(1, 1 << 20) - 1, kind))
+    Some((ctx.scaled_value(1, 1 << 20) - 1, kind))
 }
 
 impl Break {
@@ -314,8 +313,8 @@ impl Net {
         if open.is_empty() {
             return None;
         }
-        let (id, hosts) = *ctx.choices.pick(&open);
-        let sender = ctx.choices.below(2) as usize;
+        let (id, hosts) = open[ctx.value(0, open.len() as u64 - 1) as usize];
+        let sender = ctx.value(0, 1) as usize;
         self.break_stream(ctx, id, sender, kind);
         Some(hosts)
     }

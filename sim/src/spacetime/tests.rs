@@ -7,13 +7,14 @@ use super::page::page;
 use super::{Chronicle, Wanted};
 use crate::choices::Choices;
 use crate::clock::Clock;
-use crate::cluster::Setup;
 use crate::context::{Context, ProcId};
 use crate::fault::{Fault, Swarm};
+use crate::faults::Injection;
 use crate::lab::{Door, Lab, Task};
 use crate::machine::{Adapter, Command};
 use crate::runner::run_one;
 use crate::script::{Step, content};
+use crate::setup::Setup;
 use crate::spacetime::read::File;
 use crate::tap::{Tap, Wanted as Caught};
 use crate::world::World;
@@ -44,7 +45,7 @@ fn has_event(story: &Story, class: &str, name: &str) -> bool {
 
 /// Two messengers that listen on port 9000 and know each other as token 1.
 fn two_messengers(seed: u64) -> (World, [ProcId; 2]) {
-    let mut ctx = Context::new(Choices::seeded(seed, 1), Swarm::none(), false);
+    let mut ctx = Context::new(Choices::seeded(seed, "world"), Injection::Drawn(Swarm::none()), false);
     let hosts = ["anna", "berta"].map(|name| ctx.add_host(name, Clock::exact()));
     let mut world = World::new(ctx);
     let procs = ["anna", "berta"].map(|name| {

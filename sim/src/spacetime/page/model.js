@@ -202,8 +202,8 @@ const explain = (index) => {
     if (arrow.f === 'arrived' && arrow.y) lines.push(stop(arrow.y));
   } else {
     title = event.l === undefined ? event.n : `${who}: ${event.n}`;
-    if (event.c === 'fault') lines.push('A fault is injected here, by the simulator.');
-    if (event.s) lines.push(event.l === undefined ? stop(event.s) : event.c === 'failure' ? stop(event.s) : stop(`${who} ${event.s}`));
+    if (event.c === 'fault') lines.push(`The simulator injects a fault here${event.s ? ': ' + event.s : ''}.`);
+    if (event.s && event.c !== 'fault') lines.push(event.l === undefined ? stop(event.s) : event.c === 'failure' ? stop(event.s) : stop(`${who} ${event.s}`));
   }
   return { title, lines, wrong, fields: arrow ? arrow.m || [] : [], arrow };
 };

@@ -59,7 +59,7 @@ const tellMarks = () => {
   marks.replaceChildren(...all.slice(0, MARKS).map((index) => {
     const event = events[index];
     const told = explain(index);
-    const text = told.wrong ? `${told.title} — ${told.wrong}` : event.c === 'fault' ? `fault: ${event.n}` :
+    const text = told.wrong ? `${told.title} — ${told.wrong}` : event.c === 'fault' ? `fault: ${event.n}${event.s ? ` (${event.s})` : ''}` :
       event.c === 'failure' ? `FAILURE ${event.n}: ${event.s}` : told.lines[told.lines.length - 1] || told.title;
     const button = element('button', [element('time', seconds(event.t, 3)), element('span', text)], { 'data-event': index });
     if (event.w > 1) button.className = 'w2';

@@ -1,0 +1,249 @@
+//! A plan: all that a run needs, as a file that people can read and write.
+//!
+//! A seed only draws a plan; what is kept, made smaller and replayed is the plan. The seed in it draws what a plan does not say:
+//! delays, orders, the ids of instances.
+
+use crate::choices::Choices;
+use crate::clock::{Micros, SECOND};
+use crate::fault::{Fault, Swarm};
+use crate::faults::PlannedFault;
+use crate::setup::Setup;
+use serde::{Deserialize, Serialize};
+
+/// A run to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Why it is kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Draws delays and orders.
+    pub seed: u64,
+    /// Who is there, and what they do.
+    pub scenario: Scenario,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Vec<PlannedFault>,
+}
+
+/// Who is there, and what they do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// Registries, publishers and executors.
+    Cluster(Setup),
+    /// Nodes that have nothing but connections.
+    Connections(Nodes),
+    /// Nodes that send messages by address.
+    Messages(Nodes),
+}
+
+/// Nodes that are all alike.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nodes {
+    /// How many.
+    pub nodes: usize,
+    /// Faults stop then, and so do the applications.
+    pub horizon_us: Micros,
+    /// Whether all of them begin by turning to all others, in the same moment.
+    #[serde(default)]
+    pub together: bool,
+    /// How often their applications do something, all of them together; without it, for as long as the horizon says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts: Option<u64>,
+    /// Which faults chance may inject; no part of a plan, which has its own.
+    #[serde(skip)]
+    pub swarm: Swarm,
+}
+
+impl Nodes {
+    /// Some nodes.
+    pub(crate) fn draw(choices: &mut Choices) -> Self {
+        Self {
+            swarm: Swarm::draw(choices),
+            nodes: choices.between(2, 4) as usize,
+            horizon_us: choices.between(10, 60) * SECOND,
+            together: choices.chance(500),
+            acts: None,
+        }
+    }
+}
+
+/// The kinds of scenario, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// [`Scenario::Cluster`].
+    Cluster,
+    /// [`Scenario::Connections`].
+    Connections,
+    /// [`Scenario::Messages`].
+    Messages,
+}
+
+impl Kind {
+    /// What a seed is about, unless it is told: clusters mostly, one in four connections alone, one in eight messages.
+    pub fn of_seed(seed: u64) -> Self {
+        match seed % 8 {
+            3 | 7 => Self::Connections,
+            5 => Self::Messages,
+            _ => Self::Cluster,
+        }
+    }
+}
+
+impl Scenario {
+    /// Some scenario of a kind.
+    pub fn draw(kind: Kind, choices: &mut Choices) -> Self {
+        match kind {
+            Kind::Cluster => Self::Cluster(Setup::draw(choices)),
+            Kind::Connections => Self::Connections(Nodes::draw(choices)),
+            Kind::Messages => Self::Messages(Nodes::draw(choices)),
+        }
+    }
+
+    /// Which faults chance may inject.
+    pub fn swarm(&self) -> &Swarm {
+        match self {
+            Self::Cluster(setup) => &setup.swarm,
+            Self::Connections(nodes) | Self::Messages(nodes) => &nodes.swarm,
+        }
+    }
+
+    /// Only these.
+    pub fn set_swarm(&mut self, swarm: Swarm) {
+        match self {
+            Self::Cluster(setup) => {
+                setup.lease_only = swarm.enabled(Fault::DialRefused);
+                setup.swarm = swarm;
+            }
+            Self::Connections(nodes) | Self::Messages(nodes) => nodes.swarm = swarm,
+        }
+    }
+}
+
+/// Nodes of one kind at most: a plan is read by people.
+const MOST: usize = 250;
+/// Simulated time at most.
+const LONGEST: Micros = 24 * 3600 * SECOND;
+
+impl Plan {
+    /// What a seed is about; its faults are not drawn yet.
+    pub fn draw(seed: u64, kind: Kind) -> Self {
+        let scenario = Scenario::draw(kind, &mut Choices::seeded(seed, "plan"));
+        Self { why: String::new(), seed, scenario, faults: Vec::new() }
+    }
+
+    /// From its text.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let plan: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// As its text.
+    pub fn text(&self) -> String {
+        // What it consists of are names, numbers and lists: that cannot fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Whether it can be run.
+    fn check(&self) -> Result<(), String> {
+        let horizon = match &self.scenario {
+            Scenario::Cluster(setup) => {
+                check_setup(setup)?;
+                setup.horizon_us
+            }
+            Scenario::Connections(nodes) | Scenario::Messages(nodes) => {
+                within("nodes", nodes.nodes, 2, MOST)?;
+                nodes.horizon_us
+            }
+        };
+        within("horizon_us", horizon, 1, LONGEST)?;
+        let cluster = matches!(self.scenario, Scenario::Cluster(_));
+        for (index, fault) in self.faults.iter().enumerate() {
+            let which = || format!("fault {} ({} at {:?})", index + 1, fault.fault, fault.place);
+            match (fault.nth, fault.at_us) {
+                (Some(0), None) => return Err(format!("{}: nth counts from 1", which())),
+                (Some(_), None) => {}
+                (None, Some(_)) if cluster && crate::cluster::is_strike(fault.fault) => {}
+                (None, Some(_)) => {
+                    return Err(format!(
+                        "{}: only what strikes nodes of a cluster has a time; give nth",
+                        which()
+                    ));
+                }
+                (Some(_), Some(_)) | (None, None) => {
+                    return Err(format!("{}: give one of nth and at_us", which()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within<T: PartialOrd + core::fmt::Display>(what: &str, value: T, low: T, high: T) -> Result<(), String> {
+    if value < low || value > high {
+        return Err(format!("{what} is {value}; it must be from {low} to {high}"));
+    }
+    Ok(())
+}
+
+fn check_setup(setup: &Setup) -> Result<(), String> {
+    within("registries", setup.registries, 1, MOST)?;
+    within("publishers", setup.publishers, 1, MOST)?;
+    within("the number of executors", setup.executors.len(), 0, MOST)?;
+    let mut numbers = std::collections::BTreeSet::new();
+    for task in &setup.tasks {
+        within(&format!("the publisher of task {}", task.number), task.publisher, 0, setup.publishers - 1)?;
+        if !numbers.insert(task.number) {
+            return Err(format!("two tasks have the number {}", task.number));
+        }
+        task.build()?;
+    }
+    setup.limits().validate().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_plan_survives_its_text() {
+        for seed in 0..64 {
+            let plan = Plan::draw(seed, Kind::of_seed(seed));
+            let text = plan.text();
+            let again = Plan::parse(&text).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
+            assert_eq!(again.text(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_plan_is_said() {
+        let cases = [
+            ("{", "EOF"),
+            (r#"{"seed": 1, "scenario": {"zoo": {}}}"#, "unknown variant `zoo`"),
+            (r#"{"seed": 1, "scenario": {"connections": {"nodes": 1, "horizon_us": 5}}}"#, "nodes is 1"),
+            (r#"{"seed": 1, "scenario": {"cluster": {"publishers": 0}}}"#, "publishers is 0"),
+            (
+                r#"{"seed": 1, "scenario": {"cluster": {"tasks": [{"number": 1, "publisher": 3, "steps": []}]}}}"#,
+                "the publisher of task 1 is 3",
+            ),
+            (
+                r#"{"seed": 1, "scenario": {"cluster": {}}, "faults": [{"fault": "rain", "place": "x", "nth": 1}]}"#,
+                "no fault is called \"rain\"",
+            ),
+            (
+                r#"{"seed": 1, "scenario": {"cluster": {}}, "faults": [{"fault": "bit flipped", "place": "x"}]}"#,
+                "one of nth and at_us",
+            ),
+        ];
+        for (text, part) in cases {
+            let error = Plan::parse(text).expect_err("it is wrong");
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

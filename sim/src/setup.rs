@@ -1,0 +1,141 @@
+//! What a simulated cluster consists of.
+
+use crate::choices::Choices;
+use crate::clock::{Micros, SECOND};
+use crate::fault::{Fault, Swarm};
+use crate::task::Task;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+use xxnet_core::config::Limits;
+use xxnet_core::needs::{Label, Need};
+
+/// A cluster: its nodes, how long faults befall it, what it is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Setup {
+    /// How many registries.
+    pub registries: usize,
+    /// How many nodes that only publish.
+    pub publishers: usize,
+    /// Slots of each executor.
+    pub executors: Vec<u32>,
+    /// What each executor says of itself, as `NAME` or `NAME=VALUE`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Vec<String>>,
+    /// Faults stop then.
+    pub horizon_us: Micros,
+    /// Whether clocks differ.
+    pub clocks: bool,
+    /// Whether the first publisher lives on the first registry's host and registers there over loopback.
+    pub together: bool,
+    /// Whether executors wait for the end of a lease even where a refused dial seems to prove a death. What refuses may be a
+    /// firewall: such faults need it.
+    pub lease_only: bool,
+    /// The longest file window, unless it is the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_window_us: Option<Micros>,
+    /// The credit of a command's output, unless it is the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_credit: Option<u64>,
+    /// What the cluster is asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Task>,
+    /// Which faults chance may inject; no part of a plan, which has its own.
+    #[serde(skip)]
+    pub swarm: Swarm,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::calm(1, &[1])
+    }
+}
+
+impl Setup {
+    /// A small cluster without faults, and without tasks.
+    pub fn calm(publishers: usize, executors: &[u32]) -> Self {
+        Self {
+            registries: 1,
+            publishers,
+            executors: executors.to_vec(),
+            labels: Vec::new(),
+            horizon_us: 60 * SECOND,
+            clocks: false,
+            together: false,
+            lease_only: false,
+            file_window_us: None,
+            output_credit: None,
+            tasks: Vec::new(),
+            swarm: Swarm::none(),
+        }
+    }
+
+    /// With these faults.
+    #[must_use]
+    pub fn with(mut self, kinds: &[Fault]) -> Self {
+        self.swarm = Swarm::only(kinds);
+        self
+    }
+
+    /// Some cluster.
+    pub(crate) fn draw(choices: &mut Choices) -> Self {
+        let swarm = Swarm::draw(choices);
+        let executors: Vec<u32> = (0..choices.between(2, 5)).map(|_| choices.between(1, 3) as u32).collect();
+        let mut setup = Self {
+            registries: if choices.chance(250) { 2 } else { 1 },
+            horizon_us: choices.between(60, 90) * SECOND,
+            clocks: choices.chance(600),
+            lease_only: swarm.enabled(Fault::DialRefused),
+            file_window_us: choices.chance(500).then(|| choices.between(10, 60) * SECOND),
+            output_credit: choices.chance(300).then(|| choices.scaled(4 << 10, 256 << 10)),
+            swarm,
+            ..Self::calm(choices.between(1, 3) as usize, &executors)
+        };
+        if choices.chance(300) {
+            // One of them has it in any case: what a task needs is somewhere.
+            setup.labels = vec![vec![LABEL.to_owned()]];
+            setup.labels.extend(executors.iter().skip(1).map(|_| {
+                let labelled = choices.chance(500);
+                labelled.then(|| LABEL.to_owned()).into_iter().collect()
+            }));
+        }
+        setup.draw_tasks(choices);
+        setup
+    }
+
+    /// Some tasks for it.
+    pub(crate) fn draw_tasks(&mut self, choices: &mut Choices) {
+        let largest = if choices.chance(80) { 3 << 20 } else { 60_000 };
+        for number in 1..=choices.between(1, 12) {
+            let mut task = Task::draw(choices, number, largest);
+            task.publisher = choices.below(self.publishers as u64) as usize;
+            task.at_us = choices.below(self.horizon_us * 2 / 3);
+            if !self.labels.is_empty() && choices.chance(400) {
+                task.needs.push(LABEL.to_owned());
+            }
+            self.tasks.push(task);
+        }
+    }
+
+    /// The limits of its nodes.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(window) = self.file_window_us {
+            limits.file_window = Duration::from_micros(window);
+        }
+        if let Some(credit) = self.output_credit {
+            limits.output_credit = credit;
+        }
+        limits
+    }
+
+    /// What an executor says of itself. A text that is no label is left out.
+    pub(crate) fn labels_of(&self, executor: usize) -> Vec<Label> {
+        let texts = self.labels.get(executor).into_iter().flatten();
+        let needs = texts.filter_map(|text| text.parse::<Need>().ok());
+        needs.map(|need| (need.name, need.value.unwrap_or_default())).collect()
+    }
+}
+
+/// The label of drawn clusters.
+const LABEL: &str = "gpu";
