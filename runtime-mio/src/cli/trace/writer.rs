@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use xxnet_core::{Action, Event, InstanceId, Instant};
-use xxnet_runtime_mio::clock;
+use xxnet_core::{Action, Event, InstanceId, Instant, Machine};
+use xxnet_runtime_mio::{Observer, clock};
 use xxnet_sim::spacetime::record::{Header, Record, VERSION, What};
 use xxnet_sim::spacetime::{InWords, Scribe};
 
@@ -85,8 +85,7 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Something enters the machine.
-    pub(crate) fn event<C: InWords>(&mut self, now: Instant, event: &Event<C>) {
+    fn event<C: InWords>(&mut self, now: Instant, event: &Event<C>) {
         self.tell(now, |scribe, out| scribe.event(event, out));
         if now.since(self.flushed) >= FLUSH || matches!(event, Event::Tick) {
             let flushed = self.flush(now);
@@ -94,8 +93,7 @@ impl Tracer {
         }
     }
 
-    /// Something leaves the machine.
-    pub(crate) fn action<N: InWords>(&mut self, now: Instant, action: &Action<N>) {
+    fn action<N: InWords>(&mut self, now: Instant, action: &Action<N>) {
         self.tell(now, |scribe, out| scribe.action(action, out));
     }
 
@@ -174,6 +172,16 @@ impl Tracer {
             "the trace cannot be written any more ({}); everything else goes on",
             plain(&error)
         );
+    }
+}
+
+impl<M: Machine<Command: InWords, Notice: InWords>> Observer<M> for Tracer {
+    fn event(&mut self, now: Instant, event: &Event<M::Command>) {
+        self.event(now, event);
+    }
+
+    fn action(&mut self, now: Instant, action: &Action<M::Notice>) {
+        self.action(now, action);
     }
 }
 
@@ -275,7 +283,11 @@ mod tests {
         let files = [&path, &older(&path)].map(|path| std::fs::metadata(path).unwrap().len());
         assert!(files.iter().all(|size| *size < 11_000), "{files:?}");
         let part = &parts(&path)[0];
-        assert!(matches!(&part.records[0].1, What::Known { link: 1, dialled: true, .. }), "{:?}", part.records[0]);
+        assert!(
+            matches!(&part.records[0].1, What::Known { link: 1, dialled: true, .. }),
+            "{:?}",
+            part.records[0]
+        );
         assert_eq!(part.header.instance, ME.to_string());
     }
 
