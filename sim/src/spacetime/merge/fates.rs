@@ -83,8 +83,7 @@ impl<'a> Fates<'a> {
 
     fn without_other(&self, end: &End, sent: u64) -> (Fate, String, Option<(usize, usize)>) {
         if !self.procs.simulated {
-            let address = if end.peer.is_empty() { &end.to } else { &end.peer };
-            return (Fate::Beyond, format!("there is no trace of the other end, {address}"), None);
+            return (Fate::Beyond, format!("there is no trace of the other end, {}", end.peer_name()), None);
         }
         if sent + LATE > self.end_of_all {
             return (Fate::Open, "it was still under way when the trace ends".to_owned(), None);
@@ -112,7 +111,7 @@ impl<'a> Fates<'a> {
         if end.other.is_some() {
             return (Fate::Beyond, "the trace of its sender does not reach back so far".to_owned());
         }
-        (Fate::Beyond, format!("there is no trace of the other end, {from}"))
+        (Fate::Beyond, format!("there is no trace of the other end, {}", end.peer_name()))
     }
 
     /// A dial; with the record of its arrival, if there is one.

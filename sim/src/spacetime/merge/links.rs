@@ -26,8 +26,9 @@ pub(super) struct End {
     pub(super) dial_failed: Option<usize>,
     pub(super) broken: Option<usize>,
     pub(super) closed: Option<usize>,
-    /// The instance at its other end, as that says.
+    /// The instance at its other end and its name, as that says.
     pub(super) met: String,
+    pub(super) met_name: String,
     hello: Option<u32>,
     pub(super) sent: Vec<usize>,
     pub(super) got: Vec<usize>,
@@ -229,6 +230,12 @@ impl Links {
 }
 
 impl End {
+    /// Who is at its other end, by the name that it gave, or its address.
+    pub(super) fn peer_name(&self) -> String {
+        let address = if self.peer.is_empty() { &self.to } else { &self.peer };
+        if self.met_name.is_empty() { address.clone() } else { format!("{} ({address})", self.met_name) }
+    }
+
     fn says(&mut self, passed: &Passed, came: bool) {
         let pack = &passed.pack;
         if pack.name == "Hello" && self.hello.is_none() {
@@ -237,8 +244,9 @@ impl End {
         if self.kind.is_empty() {
             self.kind.clone_from(&pack.kind);
         }
-        if let (true, Some((instance, _))) = (came, &pack.who) {
+        if let (true, Some((instance, name))) = (came, &pack.who) {
             self.met.clone_from(instance);
+            self.met_name.clone_from(name);
         }
     }
 }

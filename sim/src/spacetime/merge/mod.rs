@@ -131,6 +131,9 @@ pub struct Arrow {
     /// The lane at the end that is not known, if it can be told.
     #[serde(rename = "o", skip_serializing_if = "Option::is_none")]
     pub other: Option<usize>,
+    /// Who is there, if that is no lane.
+    #[serde(rename = "p", skip_serializing_if = "String::is_empty")]
+    pub whom: String,
     /// Which link of the story it went over.
     #[serde(rename = "i")]
     pub link: usize,

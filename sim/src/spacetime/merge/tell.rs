@@ -155,11 +155,8 @@ impl Teller<'_> {
 
     /// Who is at the other end, in words.
     fn whom(&self, end: &End) -> String {
-        let address = if end.peer.is_empty() { &end.to } else { &end.peer };
-        match self.links.other_lane(self.procs, end) {
-            Some(lane) => self.procs.lanes[lane].clone(),
-            None => address.clone(),
-        }
+        let lane = self.links.other_lane(self.procs, end);
+        lane.map_or_else(|| end.peer_name(), |lane| self.procs.lanes[lane].clone())
     }
 
     /// With names for instances. A task is named after its publisher's instance and keeps its name.
@@ -216,6 +213,7 @@ impl Teller<'_> {
                             from: Some(here),
                             to: arrived.and_then(place),
                             other: self.links.other_lane(self.procs, end),
+                            whom: String::new(),
                             link: self.links.number(end),
                             fate,
                             kind: end.kind.clone(),
@@ -228,7 +226,9 @@ impl Teller<'_> {
                 };
                 for end in [arrow.from, arrow.to].into_iter().flatten() {
                     events[end].arrow = Some(arrows.len());
-                    if !matches!(arrow.fate, Fate::Arrived | Fate::Beyond | Fate::Open) {
+                    // Last words that nobody waits for are no loss.
+                    let last = arrow.name == "Goodbye" && arrow.fate == Fate::Cut;
+                    if !last && !matches!(arrow.fate, Fate::Arrived | Fate::Beyond | Fate::Open) {
                         events[end].weight = 2;
                     }
                 }
@@ -257,6 +257,10 @@ impl Teller<'_> {
             from,
             to,
             other: self.links.other_lane(self.procs, end),
+            whom: match self.links.other_lane(self.procs, end) {
+                Some(_) => String::new(),
+                None => end.peer_name(),
+            },
             link: self.links.number(end),
             fate,
             kind: if pack.kind.is_empty() { end.kind.clone() } else { pack.kind.clone() },

@@ -235,7 +235,7 @@ const drawArrow = (drawn) => {
   const event = drawn.from >= 0 ? events[drawn.from] : events[drawn.to];
   const text = arrow.n === 'dial' ? 'dial' : event.n;
   const suffix = wrong ? ` — ${FATES[fate].toLowerCase()}${fate === 'failed' ? ': ' + arrow.y.split(':')[0] : ''}` : '';
-  return { x1, y1, x2, y2, self, text: clip(text + suffix, 54), colour: wrong ? colours.bad : colour, wrong, current, stub: short < 1 };
+  return { x1, y1, x2, y2, self, text: clip(text + suffix, 54), colour: wrong ? colours.bad : colour, wrong, current, stub: short < 1, comes: start === null };
 };
 const ring = (x, y) => {
   pen.strokeStyle = colours.bad;
@@ -264,7 +264,8 @@ const label = (arrow, top, bottom) => {
   if (arrow.stub) {
     // On its way if there is room, else behind where it ended.
     const half = widthOf(arrow.text, arrow.current || arrow.wrong ? STRONG : FONT) / 2, long = Math.abs(x2 - x1), way = Math.sign(x2 - x1) || 1;
-    const behind = [[x2 + way * (half + 12), y2 + 1], [x2 + way * (half + 12), y2 + 14]];
+    const [x, y] = arrow.comes ? [x1 - way * (half + 8), y1] : [x2 + way * (half + 12), y2];
+    const behind = [[x, y + 1], [x, y + 14]];
     places = half * 2 + 24 < long ? [along(0.5), along(0.42), ...behind] : [...behind, along(0.5)];
   }
   const inSight = places.filter(([, y]) => y > top - 8 && y < bottom + 8);

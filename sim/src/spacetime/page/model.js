@@ -183,7 +183,7 @@ const explain = (index) => {
   const stop = (text) => (/[.!?…]$/.test(text) ? text : text + '.');
   if (arrow && (isMessage(event) || arrow.n === 'dial')) {
     const there = event.c === 'sent' || arrow.a === index ? arrow.b : arrow.a;
-    const other = there !== null && there !== undefined ? laneName(events[there].l) : arrow.o !== undefined ? laneName(arrow.o) : 'somebody';
+    const other = there !== null && there !== undefined ? laneName(events[there].l) : arrow.o !== undefined ? laneName(arrow.o) : arrow.p || 'somebody';
     const took = arrow.a !== null && arrow.b !== null ? spanOf(events[arrow.b].t - events[arrow.a].t) : '';
     if (arrow.n === 'dial') {
       title = `${who}: ${event.n}`;
@@ -205,7 +205,7 @@ const explain = (index) => {
     if (event.c === 'fault') lines.push(`The simulator injects a fault here${event.s ? ': ' + event.s : ''}.`);
     if (event.s && event.c !== 'fault') lines.push(event.l === undefined ? stop(event.s) : event.c === 'failure' ? stop(event.s) : stop(`${who} ${event.s}`));
   }
-  return { title, lines, wrong, fields: arrow ? arrow.m || [] : [], arrow };
+  return { title, lines, wrong, mild: arrow !== null && (arrow.f === 'beyond' || arrow.f === 'open'), fields: arrow ? arrow.m || [] : [], arrow };
 };
 const FATES = {
   lost: 'Lost', cut: 'Cut off', damaged: 'Damaged', failed: 'No connection', open: 'Under way', beyond: 'Out of sight', stranger: 'From a stranger',

@@ -23,7 +23,7 @@ const tellCurrent = () => {
   const parts = [element('div', `${clockOf(event.t)} · event ${layout.place[index] + 1} of ${layout.shown.length}`, { class: 'when' }), element('h3', told.title)];
   if (told.arrow && told.arrow.k) parts.push(element('span', told.arrow.k + ' connection', { class: 'tag', style: `color: var(${colourName(told.arrow.k)})` }));
   told.lines.forEach((line) => parts.push(element('p', line)));
-  if (told.wrong) parts.push(element('p', told.wrong, { class: 'bad' }));
+  if (told.wrong) parts.push(element('p', told.wrong, { class: told.mild ? 'when' : 'bad' }));
   if (told.fields.length) parts.push(fieldsTable(told.fields));
   if (told.arrow) {
     parts.push(element('p', 'What goes over the same link is drawn bolder.', { class: 'when' }));
@@ -80,7 +80,7 @@ const showTip = (hit, x, y) => {
   const told = explain(hit.event);
   const parts = [element('b', told.title), element('div', clockOf(events[hit.event].t), { class: 'when' })];
   told.lines.forEach((line) => parts.push(element('div', line)));
-  if (told.wrong) parts.push(element('div', told.wrong, { class: 'bad' }));
+  if (told.wrong) parts.push(element('div', told.wrong, { class: told.mild ? 'when' : 'bad' }));
   if (told.fields.length) parts.push(fieldsTable(told.fields));
   tip.replaceChildren(...parts);
   tip.hidden = false;
