@@ -8,6 +8,7 @@ use super::{Chronicle, Wanted};
 use crate::choices::Choices;
 use crate::clock::Clock;
 use crate::context::{Context, ProcId};
+use crate::failure::{Failure, FailureKind};
 use crate::fault::{Fault, Swarm};
 use crate::faults::Injection;
 use crate::lab::{Door, Lab, Task};
@@ -163,6 +164,28 @@ fn f6_a_page_of_a_file_resume_shows_where_it_goes_on() {
     let runs: Vec<_> = story.lanes.iter().map(|lane| (&lane.name[..], lane.runs.len())).collect();
     // The second one is the lab's own, which sees at the end whether all still works.
     assert_eq!(runs, [("registry-1", 0), ("publisher-1", 0), ("executor-1", 2)]);
+}
+
+/// A failure stands on its node, at its time, first among the facts, and in the title.
+#[test]
+fn a_failure_is_a_mark_with_its_words() {
+    let (outcome, chronicle) = Chronicle::of(|| run_one(2, false));
+    outcome.result.expect("all well");
+    let what = "two live copies of </script><b>task 1</b>".to_owned();
+    let (at, node) = (20_000_000, "executor-1".to_owned());
+    let failure = Failure { kind: FailureKind::Safety, oracle: "copies", what, node, at, event: 1234 };
+    let page = chronicle.page("seed 2", Some(&failure));
+    if let Some(folder) = std::env::var_os("XXNET_PAGES") {
+        std::fs::write(std::path::Path::new(&folder).join("failure.html"), &page).unwrap();
+    }
+    assert!(page.contains("<title>xxnet simulation, seed 2: Safety failure (copies)</title>"));
+    assert_eq!(page.matches("</script>").count(), 2);
+    let story = chronicle.story("");
+    let mark = story.events.iter().find(|event| event.class == "failure").unwrap();
+    assert_eq!((mark.t, &story.lanes[mark.lane.unwrap()].name[..]), (at, "executor-1"));
+    assert!(
+        story.facts[0].starts_with("FAILED: Safety (copies) on executor-1 at 20.000000 s: two live copies")
+    );
 }
 
 /// The story of a run is told and nothing of the run has changed.

@@ -286,7 +286,7 @@ const drawMark = (index, weight, left, width) => {
   if (event.c === 'failure' || event.c === 'fault') {
     pen.globalAlpha = event.c === 'failure' ? 1 : 0.45;
     pen.setLineDash(event.c === 'failure' ? [] : [3, 5]);
-    line(LEFT - 14, y, layout.width - 12, y, event.c === 'failure' ? 2.5 : 1);
+    if (event.w > 1) line(LEFT - 14, y, layout.width - 12, y, event.c === 'failure' ? 2.5 : 1);
     pen.setLineDash([]);
     pen.globalAlpha = 1;
   }
@@ -319,7 +319,7 @@ const shape = (event, x, y, colour) => {
     case 'life': pen.rect(x - 7, y - 2, 14, 4); pen.fill(); if (event.n === 'gone') cross(x, y, 6); break;
     case 'damage': cross(x, y, 5); break;
     default: // a fault, a failure
-      pen.fillStyle = colours.bad;
+      pen.fillStyle = event.w > 1 ? colours.bad : colours.soft;
       pen.moveTo(x + 1, y - 8); pen.lineTo(x - 5, y + 1.5); pen.lineTo(x - 0.5, y + 1.5); pen.lineTo(x - 2, y + 8); pen.lineTo(x + 5, y - 1.5); pen.lineTo(x + 0.5, y - 1.5); pen.fill();
   }
 };

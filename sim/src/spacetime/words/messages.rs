@@ -186,7 +186,7 @@ fn attempt(message: &Message) -> Told {
         Message::Output(m) => {
             let (size, to) = (bytes(m.data.0.len() as u64), stream(m.stream));
             of(message, m.task, m.attempt, |what| format!("sends {size} that {what} wrote to {to}"))
-                .label(size.clone())
+                .label(size)
                 .with("stream", to)
                 .with("from byte", m.offset.to_string())
         }
@@ -198,7 +198,7 @@ fn attempt(message: &Message) -> Told {
         Message::Input(m) => {
             let (size, end) = (bytes(m.data.0.len() as u64), if m.last { ", and that is all" } else { "" });
             of(message, m.task, m.attempt, |what| format!("sends {size} of standard input for {what}{end}"))
-                .label(size.clone())
+                .label(size)
                 .with("from byte", m.offset.to_string())
         }
         Message::InputTaken(m) if m.upto == u64::MAX => of(message, m.task, m.attempt, |what| {
