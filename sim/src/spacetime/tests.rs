@@ -90,7 +90,7 @@ fn run(world: &mut World, until: u64, mut stop: impl FnMut(&mut World) -> bool) 
 
 /// Both dial in the same moment: two dials cross, one of both links is chosen, and each message arrives once.
 #[test]
-fn n3_a_page_of_a_crossed_dial_shows_both_dials_and_the_choice() {
+fn a_page_of_a_crossed_dial_shows_both_dials_and_the_choice() {
     let (_, chronicle) = Chronicle::of(|| {
         let (mut world, [anna, berta]) = two_messengers(3);
         say(&mut world, anna, 1_000, "hello berta");
@@ -113,7 +113,7 @@ fn n3_a_page_of_a_crossed_dial_shows_both_dials_and_the_choice() {
 
 /// The acknowledgement of a message is on its way when the link breaks.
 #[test]
-fn n4_a_page_of_a_lost_acknowledgement_shows_it_cut_and_the_message_once() {
+fn a_page_of_a_lost_acknowledgement_shows_it_cut_and_the_message_once() {
     let (_, chronicle) = Chronicle::of(|| {
         let (mut world, [anna, berta]) = two_messengers(4);
         world.tap = Some(Tap::default());
@@ -138,7 +138,7 @@ fn n4_a_page_of_a_lost_acknowledgement_shows_it_cut_and_the_message_once() {
 
 /// The link of a file breaks behind its second block.
 #[test]
-fn f6_a_page_of_a_file_resume_shows_where_it_goes_on() {
+fn a_page_of_a_file_resume_shows_where_it_goes_on() {
     let (_, chronicle) = Chronicle::of(|| {
         let mut lab = Lab::settled(5, Setup::calm(1, &[1]));
         let copy = Step::Copy(b"in".to_vec(), b"out".to_vec());

@@ -3,7 +3,7 @@
 use super::procs::Procs;
 use crate::spacetime::record::{Passed, What};
 use core::net::SocketAddr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A record, by its process and its place there.
 pub(super) type At = (usize, usize);
@@ -271,16 +271,19 @@ fn match_up(sent: &[(At, &Passed)], got: &[(At, &Passed)]) -> Vec<(At, At)> {
             _ => missed.push((*at, passed.sum)),
         }
     }
-    let mut rest = got.iter().filter(|(at, _)| !taken.contains(at)).peekable();
-    if rest.peek().is_none() {
-        return found;
-    }
-    let rest: Vec<(At, u32)> = rest.map(|(at, passed)| (*at, passed.sum)).collect();
+    let rest: Vec<(At, u32)> =
+        got.iter().filter(|(at, _)| !taken.contains(at)).map(|(at, passed)| (*at, passed.sum)).collect();
+    let mut by_sum: BTreeMap<u32, VecDeque<usize>> = BTreeMap::new();
+    rest.iter().enumerate().for_each(|(place, (_, sum))| by_sum.entry(*sum).or_default().push_back(place));
     let mut next = 0;
     for (at, sum) in missed {
-        if let Some(step) = rest[next..].iter().position(|(_, other)| *other == sum) {
-            found.push((at, rest[next + step].0));
-            next += step + 1;
+        let Some(places) = by_sum.get_mut(&sum) else { continue };
+        while places.front().is_some_and(|place| *place < next) {
+            places.pop_front();
+        }
+        if let Some(place) = places.pop_front() {
+            found.push((at, rest[place].0));
+            next = place + 1;
         }
     }
     found

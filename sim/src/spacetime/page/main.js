@@ -47,7 +47,8 @@ const select = (index) => {
     if (y < top + 60 || y > top + height - 90) scroll.scrollTop = y - height * 0.38;
     const x = layout.x.get(laneOf(events[index]));
     if (x < scroll.scrollLeft + 60 || x > scroll.scrollLeft + scroll.clientWidth - 60) scroll.scrollLeft = x - scroll.clientWidth / 2;
-    history.replaceState(null, '', '#event=' + index);
+    // A page within a page may not do this, and need not.
+    try { history.replaceState(null, '', '#event=' + index); } catch { /* no address to keep */ }
   }
   tellCurrent();
   markCurrent();
