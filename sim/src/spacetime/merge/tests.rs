@@ -205,6 +205,23 @@ fn a_stream_with_something_slipped_in_is_matched_in_order() {
     assert_eq!(told[3], ("evil", Fate::Beyond, None, Some(6)));
 }
 
+/// The same words twice, of which a file has the second arrival alone: the place in the stream tells which it is.
+#[test]
+fn a_trace_that_begins_in_the_middle_is_matched_by_the_place_in_the_stream() {
+    let known = What::Known {
+        link: 1,
+        local: B.to_owned(),
+        peer: A.to_owned(),
+        dialled: false,
+        kind: "task".to_owned(),
+    };
+    let story = story(vec![
+        part("a", "c", vec![(1, dialed(1)), (2, sent(1, 10, "x")), (3, sent(1, 20, "x"))]),
+        part("b", "c", vec![(1, known), (4, got(1, 20, "x"))]),
+    ]);
+    assert_eq!(told(&story).iter().map(|(.., to)| *to).collect::<Vec<_>>(), [None, Some(4)]);
+}
+
 #[test]
 fn clocks_are_moved_by_as_little_as_no_message_comes_too_early() {
     // b is half a second behind, c a whole one behind b.
