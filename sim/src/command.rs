@@ -3,6 +3,7 @@
 //! Exit codes: 0 all well; 1 a machine panicked or contradicted itself; 2 something happened that must never happen; 3 something
 //! did not happen although nothing was in its way; 64 wrong usage; 66 a plan that cannot be read; 73 one that cannot be written.
 
+mod bench;
 mod many;
 mod show;
 mod summary;
@@ -35,6 +36,8 @@ enum Command {
     Shrink(Shrink),
     /// Tell what a plan says, in words.
     Show(Source),
+    /// Measure how fast the simulator is.
+    Bench(bench::Bench),
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +134,7 @@ impl Arguments {
             Command::Run(run) => many::run(&mut out, &run),
             Command::Replay(replay) => replay.run(&mut out),
             Command::Shrink(shrink) => shrink.run(&mut out),
+            Command::Bench(arguments) => bench::run(&mut out, &arguments),
             Command::Show(source) => {
                 source.plan().and_then(|plan| Ok(show::plan(&mut out, &plan).map(|()| 0)?))
             }

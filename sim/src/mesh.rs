@@ -71,6 +71,8 @@ pub(crate) struct Mesh {
     made: u64,
     /// Everything is well and stays so: no session may lose its link.
     calm: bool,
+    /// Whoever has dialled a pair serves.
+    plays: bool,
 }
 
 /// Steps of this scenario, besides those of the weather: a node acts, takes what has come, dials another.
@@ -84,6 +86,18 @@ impl Mesh {
         let mut ctx = Context::new(choices, injection, keep_trace);
         ctx.choices.enter(Place::of("temper"));
         let temper = Temper::draw(&mut ctx.choices);
+        Self::with(ctx, plan, temper)
+    }
+
+    /// The nodes of a plan, each pair of which plays ping-pong with messages of 64 bytes.
+    pub(crate) fn playing(choices: Choices, plan: &Nodes, injection: Injection) -> Self {
+        let ctx = Context::new(choices, injection, false);
+        let mut mesh = Self::with(ctx, plan, Temper::lively(1));
+        mesh.plays = true;
+        mesh
+    }
+
+    fn with(mut ctx: Context, plan: &Nodes, temper: Temper) -> Self {
         let (count, horizon) = (plan.nodes, plan.horizon_us);
         let hosts: Vec<HostId> = (0..count)
             .map(|at| {
@@ -108,6 +122,7 @@ impl Mesh {
             received: 0,
             made: 0,
             calm: false,
+            plays: false,
         };
         for at in 0..count {
             mesh.start(at);
@@ -148,8 +163,27 @@ impl Mesh {
         (report, self.world.ctx.trace.take_lines())
     }
 
+    /// Goes on until so many more messages have been delivered.
+    pub(crate) fn play(&mut self, messages: u64) -> Result<(), Failure> {
+        let enough = self.received + messages;
+        while self.received < enough && self.step(self.horizon)? {}
+        Ok(())
+    }
+
+    pub(crate) fn simulated(&self) -> Micros {
+        self.world.ctx.now
+    }
+
     fn run(&mut self, limit: Micros) -> Result<(), Failure> {
-        while let Some(happening) = self.world.step(limit)? {
+        while self.step(limit)? {}
+        self.world.ctx.now = limit;
+        Ok(())
+    }
+
+    /// The next thing happens; `false` if nothing does by `limit`.
+    fn step(&mut self, limit: Micros) -> Result<bool, Failure> {
+        let Some(happening) = self.world.step(limit)? else { return Ok(false) };
+        {
             if let Happening::Due(number) = happening {
                 self.due(number)?;
             }
@@ -159,8 +193,7 @@ impl Mesh {
                 }
             }
         }
-        self.world.ctx.now = limit;
-        Ok(())
+        Ok(true)
     }
 
     fn due(&mut self, number: u32) -> Result<(), Failure> {
@@ -402,6 +435,9 @@ impl Mesh {
             _ => {}
         }
         self.ledger.event(proc, event)?;
+        if let (ConnectionEvent::Connected { id, .. }, true) = (event, self.plays) {
+            self.send(at, proc, *id);
+        }
         if let ConnectionEvent::Received { id, .. } = event {
             self.received += 1;
             if self.ledger.at(proc, *id).is_some() {

@@ -39,7 +39,7 @@ pub enum Scenario {
 }
 
 /// Nodes that are all alike.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nodes {
     /// How many.

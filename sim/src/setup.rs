@@ -85,7 +85,9 @@ impl Setup {
             registries: if choices.chance(250) { 2 } else { 1 },
             horizon_us: choices.between(60, 90) * SECOND,
             clocks: choices.chance(600),
-            lease_only: swarm.enabled(Fault::DialRefused),
+            // A refused redial proves a death only where what answers at an address is that host (PROTOCOL A8): a firewall
+            // that refuses is not.
+            lease_only: swarm.enabled(Fault::DialRefused) || choices.chance(100),
             file_window_us: choices.chance(500).then(|| choices.between(10, 60) * SECOND),
             output_credit: choices.chance(300).then(|| choices.scaled(4 << 10, 256 << 10)),
             swarm,
@@ -105,7 +107,8 @@ impl Setup {
 
     /// Some tasks for it.
     pub(crate) fn draw_tasks(&mut self, choices: &mut Choices) {
-        let largest = if choices.chance(80) { 3 << 20 } else { 60_000 };
+        // Some are of several blocks, so that they can be resumed in the middle.
+        let largest = if choices.chance(250) { 5 << 20 } else { 60_000 };
         for number in 1..=choices.between(1, 12) {
             let mut task = Task::draw(choices, number, largest);
             task.publisher = choices.below(self.publishers as u64) as usize;

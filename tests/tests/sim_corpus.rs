@@ -8,8 +8,10 @@ use xxnet_sim::runner::run_plan;
 #[test]
 fn x2_every_plan_of_the_corpus_runs_well() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/corpus");
-    let mut files: Vec<_> =
-        fs::read_dir(folder).expect("the corpus is there").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .expect("the corpus is there")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "the corpus is empty");
     let mut wrong = Vec::new();
@@ -23,8 +25,13 @@ fn x2_every_plan_of_the_corpus_runs_well() {
             wrong.push(format!("{name}: {failure}"));
         }
         // A fault that does not come about any more says that the plan has lost its point.
-        let missing: Vec<_> =
-            plan.faults.iter().filter(|fault| !outcome.plan.faults.iter().any(|came| came.place == fault.place && came.fault == fault.fault)).collect();
+        let missing: Vec<_> = plan
+            .faults
+            .iter()
+            .filter(|fault| {
+                !outcome.plan.faults.iter().any(|came| came.place == fault.place && came.fault == fault.fault)
+            })
+            .collect();
         if !missing.is_empty() {
             wrong.push(format!("{name}: these faults do not come about: {missing:?}"));
         }

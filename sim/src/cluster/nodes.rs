@@ -86,9 +86,7 @@ impl Cluster {
                     advertise: None,
                     slots,
                     client: slots == 0,
-                    // A refused redial proves a death only where what answers at an address is that host (PROTOCOL A8):
-                    // a firewall that refuses is not.
-                    lease_only: self.world.ctx.choices.chance(100) || self.setup.lease_only,
+                    lease_only: self.setup.lease_only,
                     labels: self.setup.labels_of(self.executor_number(at)),
                 };
                 (Box::new(Adapter::new(Executor::new(config, settings))), true)

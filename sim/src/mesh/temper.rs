@@ -23,6 +23,19 @@ pub(super) struct Temper {
 }
 
 impl Temper {
+    /// Everybody answers at once, with a message of so many bytes.
+    pub(super) fn lively(len: u64) -> Self {
+        Self {
+            limits: Limits::default(),
+            slow: 0,
+            chatty: 1000,
+            one_way: false,
+            loyal: true,
+            largest: len,
+            brittle: 0,
+        }
+    }
+
     pub(super) fn draw(choices: &mut Choices) -> Self {
         let millis = |millis| Duration::from_millis(millis);
         // Some so short that a session expires at one end before the other has noticed that the link is gone.
