@@ -115,7 +115,8 @@ Each daemon writes a trace with --trace FILE; this makes one page of them, which
 needs nothing but a browser: a lane a node, an arrow a message, what was lost or
 cut off, and what each node told. The clocks of several hosts are put right as
 far as the messages show that they are wrong; the page says by how much.
-A daemon that has written more than 64 MB has its older part in FILE.1.
+A daemon that has written more than 64 MB has its older part in FILE.1, which is
+read too.
 
 Examples:
   xxnet up --trace t.jsonl       writes t-registry.jsonl, t-node-1.jsonl, ...

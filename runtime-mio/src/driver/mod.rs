@@ -207,6 +207,9 @@ impl<M: Machine> Driver<M> {
         let busy = !self.queues.is_empty()
             || self.net.has_deferred()
             || deadline.is_some_and(|deadline| deadline <= now);
+        if let (false, Some(observer)) = (busy, &mut self.observer) {
+            observer.idle();
+        }
         let timeout = if busy { Some(Duration::ZERO) } else { self.timer.wait(now, deadline)? };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),

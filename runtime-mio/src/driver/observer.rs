@@ -10,4 +10,7 @@ pub trait Observer<M: Machine> {
 
     /// The machine has asked for this while it handled the last event; it is about to be done.
     fn action(&mut self, now: Instant, action: &Action<M::Notice>);
+
+    /// All is done, and the driver is about to wait: a moment for what takes longer.
+    fn idle(&mut self) {}
 }

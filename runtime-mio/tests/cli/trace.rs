@@ -1,6 +1,6 @@
 //! `--trace FILE` and `xxnet trace`: what passed between real daemons, on one page.
 
-use super::harness::{Daemon, Home, finish};
+use super::harness::{Daemon, Home, finish, until};
 use serde_json::Value;
 use std::path::Path;
 
@@ -112,6 +112,18 @@ fn a_trace_that_was_cut_off_is_read_and_said() {
     assert!(ended.out.contains("The last line of torn.jsonl is cut off"), "{}", ended.out);
     // Whoever it talked to is pointed at.
     assert!(arrows(&story(&home.here("page.html"))).iter().any(|(.., fate)| fate == "beyond"));
+    // The part of the same run that was written before, beside it; of another run, it is none of this one's.
+    let lines: Vec<&str> = text.lines().collect();
+    home.write("exe2.jsonl", [&lines[..1], &lines[lines.len() / 2..]].concat().join("\n") + "\n");
+    home.write("exe2.jsonl.1", lines[..lines.len() / 2].join("\n") + "\n");
+    let whole = |name: &str| {
+        finish(home.xxnet(["trace", name, "-o", "page.html"])).expect(0);
+        arrows(&story(&home.here("page.html")))
+    };
+    let both = whole("exe2.jsonl");
+    assert_eq!(both, whole("exe.jsonl"));
+    home.write("exe2.jsonl.1", home.read("reg.jsonl"));
+    assert!(whole("exe2.jsonl").len() < both.len());
     let few = finish(home.xxnet(["trace", "exe.jsonl", "-o", "page.html", "--most", "5"]));
     few.expect(0);
     assert!(few.out.contains("earlier events are left out"), "{}", few.out);
@@ -141,4 +153,22 @@ fn what_cannot_be_shown_is_one_sentence() {
     let reg = finish(home.xxnet(["reg", "--listen=127.0.0.1:0", "--trace=notes.txt"]));
     assert!(reg.code() == 1 && reg.err.contains("notes.txt is there and is no trace"), "{}", reg.err);
     assert_eq!(home.read("notes.txt"), "dear diary");
+}
+
+/// A killed daemon has written all that it did until then: nothing waits in a buffer while nothing happens.
+#[test]
+fn what_a_daemon_did_before_it_was_killed_is_in_its_trace() {
+    let home = Home::new();
+    let mut command = Daemon::registry_command(&home, "127.0.0.1:0");
+    command.arg("--name=reg").arg("--trace=reg.jsonl");
+    let mut registry = Daemon::start(command, "listening");
+    let executor = Daemon::executor(&home, &registry.address, 1, 1);
+    // It has answered the executor, and waits.
+    until("the registry to write", || home.read("reg.jsonl").contains("\"label\":\"Registered\""));
+    registry.kill();
+    drop(executor);
+    finish(home.xxnet(["trace", "reg.jsonl", "-o", "page.html"])).expect(0);
+    let wanted = ["reg", "", "Registered", "beyond"].map(str::to_owned);
+    let arrows = arrows(&story(&home.here("page.html")));
+    assert!(arrows.contains(&wanted.into()), "{arrows:?}");
 }

@@ -63,7 +63,9 @@ pub(crate) fn trace(common: &Common, args: &ShowArgs) -> Outcome<u8> {
                 path.display()
             )));
         }
-        files.push((path.display().to_string(), read(path)?));
+        let file = read(path)?;
+        files.extend(older_part(path, &file));
+        files.push((path.display().to_string(), file));
     }
     let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     let names: Vec<String> = files.iter().flat_map(|(_, file)| names(file)).collect();
@@ -109,6 +111,15 @@ fn read(path: &Path) -> Outcome<File> {
     }
     let text = std::fs::read(path).map_err(|error| cannot(&error))?;
     File::read(&text).map_err(|error| Failure::new(format!("{} {error}", path.display())))
+}
+
+/// The file beside it that holds what the very same run wrote before.
+fn older_part(path: &Path, file: &File) -> Option<(String, File)> {
+    let beside = writer::older(path);
+    let instance = &file.parts.first()?.header.instance;
+    let older = read(&beside).ok().filter(|_| !instance.is_empty())?;
+    let same = older.parts.first().is_some_and(|part| part.header.instance == *instance);
+    same.then(|| (beside.display().to_string(), older))
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

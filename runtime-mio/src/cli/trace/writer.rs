@@ -31,7 +31,7 @@ impl TraceArgs {
 
 /// Bytes of a file after which the next one begins.
 const LARGEST: u64 = 64 << 20;
-/// Longest wait of a record for its way to the file, if anything happens at all.
+/// Longest wait of a record for its way to the file while the daemon is busy; when it is not, there is none.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Writes a trace. Whatever goes wrong with the file ends the trace and nothing else.
@@ -87,7 +87,7 @@ impl Tracer {
 
     fn event<C: InWords>(&mut self, now: Instant, event: &Event<C>) {
         self.tell(now, |scribe, out| scribe.event(event, out));
-        if now.since(self.flushed) >= FLUSH || matches!(event, Event::Tick) {
+        if now.since(self.flushed) >= FLUSH {
             let flushed = self.flush(now);
             self.check(flushed);
         }
@@ -183,6 +183,12 @@ impl<M: Machine<Command: InWords, Notice: InWords>> Observer<M> for Tracer {
     fn action(&mut self, now: Instant, action: &Action<M::Notice>) {
         self.action(now, action);
     }
+
+    /// Nothing waits for its way to the file while nothing happens: whoever is killed then has written all.
+    fn idle(&mut self) {
+        let flushed = self.flush(clock::now());
+        self.check(flushed);
+    }
 }
 
 impl Drop for Tracer {
@@ -193,7 +199,7 @@ impl Drop for Tracer {
 }
 
 /// Where the older part goes.
-fn older(path: &Path) -> PathBuf {
+pub(super) fn older(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     PathBuf::from(name)
@@ -303,7 +309,8 @@ mod tests {
         let mut tracer = begin(&place.path().join("t")).unwrap();
         tracer.file = Some(BufWriter::new(OpenOptions::new().write(true).open(full).unwrap()));
         tracer.event(Instant::from_micros(1), &link(1));
-        tracer.event(Instant::from_micros(2), &Event::<()>::Tick);
+        tracer.flushed = Instant::ZERO;
+        tracer.event(clock::now(), &Event::<()>::Tick);
         assert!(tracer.file.is_none());
         tracer.event(Instant::from_micros(3), &link(2));
     }
