@@ -83,12 +83,26 @@ impl<'a> Fates<'a> {
 
     fn without_other(&self, end: &End, sent: u64) -> (Fate, String, Option<(usize, usize)>) {
         if !self.procs.simulated {
-            return (Fate::Beyond, format!("there is no trace of the other end, {}", end.peer_name()), None);
+            return (Fate::Beyond, self.unseen(end, sent), None);
         }
         if sent + LATE > self.end_of_all {
             return (Fate::Open, "it was still under way when the trace ends".to_owned(), None);
         }
         (Fate::Lost, "the other end never had this connection: only this one believes in it".to_owned(), None)
+    }
+
+    /// Why nothing is known of a link's other end.
+    fn unseen(&self, end: &End, when: u64) -> String {
+        let Some(lane) = self.links.other_lane(self.procs, end) else {
+            return format!("there is no trace of the other end, {}", end.peer_name());
+        };
+        let name = &self.procs.lanes[lane];
+        let traced = |at: &usize| self.procs.all[*at].lane == lane && self.last[*at] >= when;
+        if (0..self.last.len()).any(|at| traced(&at)) {
+            format!("{name} took no such connection, as far as its trace goes")
+        } else {
+            format!("the trace of {name} had ended by then")
+        }
     }
 
     /// Why a process is no more, if it is.

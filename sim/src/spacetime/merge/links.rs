@@ -2,6 +2,7 @@
 
 use super::procs::Procs;
 use crate::spacetime::record::{Passed, What};
+use crate::spacetime::words::LISTENS_AT;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -64,6 +65,7 @@ impl Links {
         }
         links.pair(procs.simulated);
         links.find_addresses(procs);
+        links.hear_addresses(procs);
         links.match_messages(procs);
         links
     }
@@ -184,6 +186,23 @@ impl Links {
         for (host, lanes) in hosts {
             if let (1, Some(lane)) = (lanes.len(), lanes.first()) {
                 self.addresses.insert(host, *lane);
+            }
+        }
+    }
+
+    /// Where a node says in its handshakes that it can be dialled: it may never have been, and another may have been there later.
+    fn hear_addresses(&mut self, procs: &Procs) {
+        let all = procs.all.iter().flat_map(|proc| &proc.records);
+        for pack in all.filter_map(|(_, what)| match what {
+            What::Sent(passed) | What::Got(passed) => Some(&passed.pack),
+            _ => None,
+        }) {
+            let said = pack.more.iter().find(|(name, _)| name == LISTENS_AT);
+            if let (Some((instance, _)), Some((_, address))) = (&pack.who, said)
+                && let Some(lane) = procs.lane_of(instance)
+                && address.parse::<SocketAddr>().is_ok_and(|at| !at.ip().is_unspecified())
+            {
+                self.addresses.entry(canonical(address)).or_insert(lane);
             }
         }
     }

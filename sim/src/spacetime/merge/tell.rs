@@ -44,6 +44,7 @@ pub(super) fn tell(procs: &Procs, links: &Links) -> Story {
             told.push((event.t, (None, place), event));
         }
     }
+    told.extend(ends(procs));
     told.sort_by_key(|(t, ..)| *t);
     let mut events = Vec::with_capacity(told.len() + began.len());
     let mut places = BTreeMap::new();
@@ -61,6 +62,34 @@ pub(super) fn tell(procs: &Procs, links: &Links) -> Story {
     let lanes = lanes(procs, &events);
     let wall = (!procs.simulated).then(|| u64::try_from(procs.origin).ok()).flatten();
     Story { wall, lanes, events, arrows, ..Story::default() }
+}
+
+/// A silence at the end of a daemon's trace that means nothing, in microseconds: heartbeats come each 3 s.
+const SILENCE: u64 = 3_200_000;
+
+/// Where the trace of a daemon ends before the others do, and it has not said goodbye.
+fn ends(procs: &Procs) -> Vec<(u64, Source, Happened)> {
+    let last = |at: usize| procs.all[at].records.last().map(|(t, _)| procs.time(at, *t));
+    let end = (0..procs.all.len()).filter_map(last).max().unwrap_or(0);
+    let quiet = |at: &usize| {
+        let stops = |(_, what): &(u64, What)| matches!(what, What::Notice(said) if ["stopped", "down"].contains(&&said.name[..]));
+        !procs.simulated && !procs.all[*at].records.iter().rev().take(50).any(stops)
+    };
+    (0..procs.all.len())
+        .filter(quiet)
+        .filter_map(|at| {
+            let t = last(at).filter(|t| t + SILENCE < end)?;
+            let say =
+                "says nothing more: it was killed, or stands still, or was not traced any further".to_owned();
+            let lane = Some(procs.all[at].lane);
+            let name = "trace ends".to_owned();
+            Some((
+                t,
+                (None, usize::MAX - at),
+                Happened { t, lane, class: "life", name, say, weight: 1, ..Happened::default() },
+            ))
+        })
+        .collect()
 }
 
 /// Who has which instance.

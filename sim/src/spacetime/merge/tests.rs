@@ -179,6 +179,29 @@ fn a_node_without_a_trace_is_pointed_at() {
     assert!(story.arrows.iter().any(|arrow| arrow.why.contains(B)), "{:?}", story.arrows);
 }
 
+/// A daemon that was killed: its trace ends, and whoever dials it later is pointed at its lane, by the address that it told.
+#[test]
+fn a_trace_that_ends_early_is_marked_and_its_node_is_found_by_its_address() {
+    let mut hello = passed(1, 10, "Hello");
+    hello.pack.who = Some(("0b0b0b0b".to_owned(), "b".to_owned()));
+    hello.pack.more = vec![("listens at".to_owned(), "10.0.0.2:9999".to_owned())];
+    let (name, mut file) = part("b", "c", vec![(1, dialed(1)), (2, What::Sent(hello))]);
+    file.parts[0].header.instance = "0b0b0b0b".to_owned();
+    let later = What::Dial { link: 7, to: "10.0.0.2:9999".to_owned() };
+    let there = What::Dialed { link: 7, local: A.to_owned(), peer: "10.0.0.2:9999".to_owned() };
+    let stopped = What::Notice(Said { name: "stopped".to_owned(), ..Said::default() });
+    let a = part("a", "c", vec![(1, What::Timer), (5_000_000, later), (5_000_001, there)]);
+    let c = part("c", "c", vec![(1, stopped)]);
+    let story = story(vec![a, (name, file), c]);
+    let lane = |name: &str| story.lanes.iter().position(|lane| lane.name == name);
+    let ends: Vec<_> =
+        story.events.iter().filter(|event| event.name == "trace ends").map(|event| event.lane).collect();
+    assert_eq!(ends, [lane("b")], "c has said that it stops");
+    let dial = story.arrows.iter().find(|arrow| arrow.name == "dial").unwrap();
+    assert_eq!((dial.fate, dial.other), (Fate::Beyond, lane("b")));
+    assert_eq!(dial.why, "the trace of b had ended by then");
+}
+
 /// What was slipped into a stream moves all behind it; each is found all the same.
 #[test]
 fn a_stream_with_something_slipped_in_is_matched_in_order() {

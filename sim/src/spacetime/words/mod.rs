@@ -5,7 +5,7 @@ mod notices;
 mod packs;
 mod world;
 
-pub(super) use packs::pack;
+pub(super) use packs::{LISTENS_AT, pack};
 pub(super) use world::{disk_done, disk_request, exit, spawn};
 
 use super::record::Said;

@@ -6,7 +6,7 @@ use xxnet_core::connection::KindId;
 use xxnet_core::handshake::{Confirm, Hello, Refuse, Resume, Welcome};
 use xxnet_core::message::Message;
 use xxnet_core::pack::{DataPack, PackType};
-use xxnet_core::{Dict, InstanceId};
+use xxnet_core::{Address, Dict, InstanceId};
 
 /// What there is to tell of a message.
 #[derive(Debug, Default)]
@@ -105,11 +105,18 @@ fn hello(head: &[u8]) -> Told {
         .with("dial number", hello.epoch.to_string())
         .with("expects", whom)
         .with("connection id there", hello.connection.to_string())
-        .with("listens at", hello.address.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string))
+        .with(LISTENS_AT, listens_at(hello.address.as_ref()))
         .with("version", hello.version.to_string())
         .with("nonce", secret(&hello.nonce));
     told.who = Some((hello.instance, hello.name));
     told
+}
+
+/// Under this name a handshake's fields say where its sender can be dialled.
+pub(in crate::spacetime) const LISTENS_AT: &str = "listens at";
+
+fn listens_at(address: Option<&Address>) -> String {
+    address.map_or_else(|| "nowhere".to_owned(), ToString::to_string)
 }
 
 fn welcome(head: &[u8]) -> Told {
@@ -117,6 +124,7 @@ fn welcome(head: &[u8]) -> Told {
     let say = format!("answers as {} and proves that it has the cluster key", welcome.name);
     let mut told = resume(Told::new("Welcome", say), &welcome.resume)
         .with("instance", welcome.instance.to_string())
+        .with(LISTENS_AT, listens_at(welcome.address.as_ref()))
         .with("connection id there", welcome.connection.to_string())
         .with("nonce", secret(&welcome.nonce))
         .with("proof", secret(&welcome.proof));
