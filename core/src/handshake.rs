@@ -117,6 +117,16 @@ pub struct Welcome {
     pub proof: Proof,
 }
 
+impl Welcome {
+    /// From a pack's payload, for whoever reads along: nothing in it is judged.
+    ///
+    /// # Errors
+    /// [`WireError`](wire::WireError) if the payload is no Welcome.
+    pub fn decode(head: &[u8]) -> Result<Self, wire::WireError> {
+        wire::decode(head)
+    }
+}
+
 /// The dialler's proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirm {
@@ -124,6 +134,16 @@ pub struct Confirm {
     pub resume: Resume,
     /// HMAC-SHA256 over "xxnet confirm", Hello, Welcome and Confirm without these 32 bytes.
     pub proof: Proof,
+}
+
+impl Confirm {
+    /// From a pack's payload, for whoever reads along: nothing in it is judged.
+    ///
+    /// # Errors
+    /// [`WireError`](wire::WireError) if the payload is no Confirm.
+    pub fn decode(head: &[u8]) -> Result<Self, wire::WireError> {
+        wire::decode(head)
+    }
 }
 
 /// No. Sent instead of any of the others, or on an established link that its sender ends.
@@ -197,6 +217,14 @@ impl RefuseCode {
 }
 
 impl Refuse {
+    /// From a pack's payload, for whoever reads along: nothing in it is judged.
+    ///
+    /// # Errors
+    /// [`WireError`](wire::WireError) if the payload is no Refuse.
+    pub fn decode(head: &[u8]) -> Result<Self, wire::WireError> {
+        wire::decode(head)
+    }
+
     /// The pack with which we refuse.
     pub(crate) fn pack(me: InstanceId, code: RefuseCode) -> DataPack {
         let refuse =

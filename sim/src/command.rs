@@ -13,6 +13,7 @@ use crate::fault::{Fault, Swarm};
 use crate::plan::{Kind, Plan};
 use crate::runner::{self, Outcome};
 use crate::shrink::{self, Shrunk};
+use crate::spacetime::Chronicle;
 use clap::{Args, Subcommand};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,9 @@ struct Replay {
     /// Every event and action, readable.
     #[arg(long)]
     trace: bool,
+    /// Writes what happened to this file, as a page for a browser.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -183,7 +187,10 @@ fn write(path: &Path, plan: &Plan) -> Result<(), Refusal> {
 
 impl Replay {
     fn run(&self, out: &mut impl Write) -> Result<u8, Refusal> {
-        let outcome = self.source.outcome(self.trace)?;
+        let outcome = match &self.html {
+            None => self.source.outcome(self.trace)?,
+            Some(path) => shown(path, || self.source.outcome(self.trace))?,
+        };
         for line in &outcome.trace {
             writeln!(out, "{line}")?;
         }
@@ -197,6 +204,16 @@ impl Replay {
         }
         Ok(told(out, &outcome.result)?)
     }
+}
+
+/// A run, and its space-time diagram.
+fn shown(path: &Path, run: impl FnOnce() -> Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
+    let (outcome, chronicle) = Chronicle::of(run);
+    let outcome = outcome?;
+    let page = chronicle.page(&format!("seed {}", outcome.seed), outcome.result.as_ref().err());
+    let written = std::fs::write(path, page);
+    written.map_err(|error| Refusal(format!("{}: {error}", path.display()), CANNOT_CREATE))?;
+    Ok(outcome)
 }
 
 fn told(out: &mut impl Write, result: &Result<(), Failure>) -> io::Result<u8> {

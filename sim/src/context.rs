@@ -194,7 +194,7 @@ impl Context {
     pub fn count(&mut self, kind: Fault) {
         self.counts.add(kind);
         let now = self.now;
-        self.trace.note(now, || format!("fault: {kind}"));
+        self.trace.fault(now, kind, self.faults.name_of(self.choices.place()));
     }
 
     /// Nothing reaches `to` from `from` any more.

@@ -93,6 +93,11 @@ impl Faults {
         place
     }
 
+    /// What a place is called, if it has a name.
+    pub(crate) fn name_of(&self, place: Place) -> &str {
+        self.names.get(&place.key()).map_or("", |name| name)
+    }
+
     /// From now on, faults are drawn.
     pub(crate) fn draw(&mut self, swarm: Swarm) {
         self.source = Source::Drawn(swarm);

@@ -21,6 +21,7 @@ pub mod runner;
 pub mod script;
 pub mod setup;
 pub mod shrink;
+pub mod spacetime;
 pub mod tap;
 pub mod task;
 pub mod trace;

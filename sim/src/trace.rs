@@ -2,7 +2,10 @@
 //!
 //! Two runs of one seed have the same hash, in two processes, in debug and in release (ledger X1).
 
+use crate::fault::Fault;
 use crate::machine::{Command, Notice};
+use crate::spacetime::record::{Said, What};
+use crate::spacetime::{Chronicle, Scribe};
 use bytes::Bytes;
 use core::fmt::{self, Write as _};
 use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice};
@@ -69,12 +72,14 @@ pub struct Trace {
     /// Whether lines are kept.
     keep: bool,
     lines: Vec<String>,
+    /// For the space-time page, if that is wanted. Nothing of it is in the hash.
+    chronicle: Option<Chronicle>,
 }
 
 impl Trace {
-    /// With readable lines, or with the hash alone.
+    /// With readable lines, or with the hash alone; and for the page, within [`Chronicle::of`].
     pub fn new(keep: bool) -> Self {
-        Self { hash: Rolling::default(), keep, lines: Vec::new() }
+        Self { hash: Rolling::default(), keep, lines: Vec::new(), chronicle: Chronicle::next() }
     }
 
     /// The hash of everything so far.
@@ -97,12 +102,72 @@ impl Trace {
             what.write(&mut line);
             self.lines.push(line);
         }
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.hears(now, who, |scribe, out| what.tell(scribe, out));
+        }
     }
 
     /// A remark, for readers only.
     pub fn note(&mut self, now: u64, text: impl FnOnce() -> String) {
+        if !self.keep && self.chronicle.is_none() {
+            return;
+        }
+        let text = text();
+        if let Some(chronicle) = &self.chronicle {
+            let said = Said { name: "remark".to_owned(), say: text.clone(), weight: 1 };
+            chronicle.world(now, What::Remark(said));
+        }
+        self.line(now, &text);
+    }
+
+    /// A fault was injected, at a place that may have a name, for readers only.
+    pub fn fault(&mut self, now: u64, kind: Fault, place: &str) {
+        if let Some(chronicle) = &self.chronicle {
+            // What only delays is weather; a reader looks for what breaks.
+            let mild = matches!(
+                kind,
+                Fault::SlowLink
+                    | Fault::SmallWindow
+                    | Fault::OddPieces
+                    | Fault::SingleBytes
+                    | Fault::SlowDisk
+                    | Fault::SlowApplication
+                    | Fault::SpuriousTick
+            );
+            let weight = if mild { 1 } else { 2 };
+            let place = if place == "scenario" { "" } else { place };
+            let said = Said { name: kind.name().to_owned(), say: place.to_owned(), weight };
+            chronicle.world(now, What::Fault(said));
+        }
         if self.keep {
-            self.lines.push(format!("{:>4}.{:06} -- {}", now / 1_000_000, now % 1_000_000, text()));
+            self.line(now, &format!("fault: {kind}"));
+        }
+    }
+
+    /// A process begins, for readers only.
+    pub fn started(&mut self, now: u64, who: u64, name: &str) {
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.started(now, who, name);
+        }
+    }
+
+    /// A process is no more, for readers only.
+    pub fn gone(&mut self, now: u64, who: u64, why: &str) {
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.happens(now, who, What::Gone { why: why.to_owned() });
+        }
+    }
+
+    /// A process stops for a while ("frozen", "asleep") or goes on ("running"), for readers only.
+    pub fn state(&mut self, now: u64, who: u64, state: &str) {
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.happens(now, who, What::State { state: state.to_owned() });
+        }
+    }
+
+    fn line(&mut self, now: u64, text: &str) {
+        if self.keep {
+            self.lines.push(format!("{:>4}.{:06} -- {text}", now / 1_000_000, now % 1_000_000));
         }
     }
 }
@@ -113,6 +178,8 @@ pub trait Entry {
     fn mix(&self, hash: &mut Rolling);
     /// As people read it, long data cut.
     fn write(&self, line: &mut String);
+    /// For the space-time page.
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>);
 }
 
 /// Mixes data that came in pieces, so that the pieces count too.
@@ -161,6 +228,10 @@ impl Entry for NetAction {
             }
         }
     }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.net_action(self, out);
+    }
 }
 
 impl Entry for NetEvent {
@@ -189,6 +260,10 @@ impl Entry for NetEvent {
             }
         }
     }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.net_event(self, out);
+    }
 }
 
 impl Entry for DiskAction {
@@ -212,6 +287,10 @@ impl Entry for DiskAction {
             let _ = write!(line, "> {} {:?}", self.op, self.request);
         }
     }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.disk_action(self, out);
+    }
 }
 
 impl Entry for DiskEvent {
@@ -231,6 +310,10 @@ impl Entry for DiskEvent {
         } else {
             let _ = write!(line, "< {} {:?}", self.op, self.result);
         }
+    }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.disk_event(self, out);
     }
 }
 
@@ -269,6 +352,10 @@ impl Entry for ProcessAction {
             }
         }
     }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.process_action(self, out);
+    }
 }
 
 impl Entry for ProcessEvent {
@@ -289,6 +376,10 @@ impl Entry for ProcessEvent {
             line.push_str("< ");
             cut(line, self);
         }
+    }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.process_event(self, out);
     }
 }
 
@@ -349,6 +440,10 @@ impl Entry for Command {
                 cut(line, self);
             }
         }
+    }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.command(self, out);
     }
 }
 
@@ -414,6 +509,10 @@ impl Entry for Notice {
             }
         }
     }
+
+    fn tell(&self, scribe: &mut Scribe, out: &mut Vec<What>) {
+        scribe.notice(self, out);
+    }
 }
 
 /// A tick.
@@ -427,5 +526,9 @@ impl Entry for Ticked {
 
     fn write(&self, line: &mut String) {
         line.push_str("< Tick");
+    }
+
+    fn tell(&self, scribe: &mut Scribe, _: &mut Vec<What>) {
+        scribe.timer();
     }
 }

@@ -170,6 +170,7 @@ impl World {
             spins: 0,
             unchecked: 0,
         };
+        self.ctx.trace.started(self.ctx.now, u64::from(id.0), &entry.name);
         self.procs.insert(id, entry);
         id
     }
@@ -225,6 +226,7 @@ impl World {
         }
         proc.stash.clear();
         proc.frozen = false;
+        self.ctx.trace.gone(self.ctx.now, u64::from(id.0), "its process is killed");
         let supervised = proc.supervised;
         self.net.process_died(&mut self.ctx, id);
         if supervised {
@@ -241,6 +243,9 @@ impl World {
         self.asleep.remove(&host);
         let mut died = Vec::new();
         for (id, proc) in self.procs.iter_mut().filter(|(_, proc)| proc.host == host) {
+            if proc.brain.is_some() {
+                self.ctx.trace.gone(self.ctx.now, u64::from(id.0), "its host has lost its power");
+            }
             proc.brain = None;
             proc.frozen = false;
             proc.stash.clear();
@@ -258,13 +263,16 @@ impl World {
     pub(crate) fn freeze(&mut self, id: ProcId) {
         if let Some(proc) = self.procs.get_mut(&id) {
             proc.frozen = proc.brain.is_some();
+            self.ctx.trace.state(self.ctx.now, u64::from(id.0), "frozen");
         }
     }
 
     /// It goes on, with everything that came meanwhile.
     pub(crate) fn thaw(&mut self, id: ProcId) {
         let Some(proc) = self.procs.get_mut(&id) else { return };
-        proc.frozen = false;
+        if core::mem::take(&mut proc.frozen) {
+            self.ctx.trace.state(self.ctx.now, u64::from(id.0), "running");
+        }
         let mut stash = core::mem::take(&mut proc.stash);
         // A runtime may look at its clock first, or at its sockets.
         if self.ctx.choices.chance(500) {
@@ -276,6 +284,7 @@ impl World {
     /// A host falls asleep: nothing on it runs, its clock goes on.
     pub(crate) fn sleep(&mut self, host: HostId) {
         self.ctx.host_mut(host).asleep = true;
+        self.tell_state(host, "asleep");
     }
 
     /// It wakes up.
@@ -287,12 +296,20 @@ impl World {
         }
         entry.asleep = false;
         entry.woke = Some(now);
+        self.tell_state(host, "running");
         let stash = self.asleep.remove(&host).unwrap_or_default();
         // The supervisor is a process of its own: it gets its turn before or after the executor.
         let supervisor = self.ctx.choices.below(400 * MILLI);
         for item in stash {
             let delay = if matches!(item, Item::Run(_)) { supervisor } else { 0 };
             self.ctx.after(delay, item);
+        }
+    }
+
+    /// For readers: the processes of a host stop, or go on.
+    fn tell_state(&mut self, host: HostId, state: &str) {
+        for (id, _) in self.procs.iter().filter(|(_, proc)| proc.host == host && proc.brain.is_some()) {
+            self.ctx.trace.state(self.ctx.now, u64::from(id.0), state);
         }
     }
 

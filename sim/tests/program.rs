@@ -115,3 +115,14 @@ fn x1_a_plan_as_a_file_is_the_run_of_its_seed() {
     }
     std::fs::remove_dir_all(&folder).expect("it is removed");
 }
+
+#[test]
+fn a_replay_draws_its_page() {
+    let path = std::env::temp_dir().join(format!("xxnet-sim-{}.html", std::process::id()));
+    let output = program(&["replay", "--seed", "3", "--html", path.to_str().expect("a path")]);
+    let page = std::fs::read_to_string(&path).expect("a page");
+    std::fs::remove_file(&path).expect("it is removed");
+    assert!(output.status.success() && page.contains("xxnet simulation, seed 3: all well"));
+    let nowhere = program(&["replay", "--seed", "3", "--html", "/no/such/folder/page.html"]);
+    assert_eq!(nowhere.status.code(), Some(73));
+}

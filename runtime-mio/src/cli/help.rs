@@ -109,6 +109,26 @@ Exit codes:
   0 ended by Ctrl-C or SIGTERM   1 it cannot listen, or has no work folder
   2 the command line is wrong";
 
+/// `xxnet trace --help`.
+pub(super) const TRACE: &str = "\
+Each daemon writes a trace with --trace FILE; this makes one page of them, which
+needs nothing but a browser: a lane a node, an arrow a message, what was lost or
+cut off, and what each node told. The clocks of several hosts are put right as
+far as the messages show that they are wrong; the page says by how much.
+A daemon that has written more than 64 MB has its older part in FILE.1, which is
+read too.
+
+Examples:
+  xxnet up --trace t.jsonl       writes t-registry.jsonl, t-node-1.jsonl, ...
+  xxnet run --trace t-run.jsonl -- hostname
+  xxnet trace t-*.jsonl -o page.html
+  xxnet trace t-*.jsonl --from 90s --to 2m
+
+Exit codes:
+  0 the page is written
+  1 a file cannot be read or is no trace, or the page cannot be written
+  2 the command line is wrong";
+
 /// `xxnet nodes --help`.
 pub(super) const NODES: &str = "\
 ROLE is executor (runs tasks) or client (an `xxnet run`). RUNNING of its SLOTS
@@ -245,6 +265,7 @@ mod tests {
             super::PING,
             super::LISTEN,
             super::SEND,
+            super::TRACE,
             super::BENCH,
         ];
         for line in texts.iter().flat_map(|text| text.lines()) {

@@ -1,6 +1,7 @@
 //! Where the command line meets the runtime: each machine driven until the command line says stop.
 
 use super::errors::{Failure, Outcome, plain};
+use super::trace::Tracer;
 use std::io::ErrorKind;
 use std::path::Path;
 use xxnet_core::client::{Client, ClientCommand, ClientNotice};
@@ -10,6 +11,7 @@ use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::{Config, ExecutorConfig, Machine};
 use xxnet_runtime_mio::supervisor::{self, Supervisor};
 use xxnet_runtime_mio::{DiskOptions, Driver, Handle, Options, Processes, WorkDir, signals};
+use xxnet_sim::spacetime::InWords;
 
 pub(crate) use xxnet_runtime_mio::Flow;
 
@@ -35,6 +37,7 @@ pub(crate) fn client(config: Config, command: ClientCommand) -> Outcome<ClientNo
     drive(
         Client::new(config),
         Options::default(),
+        None,
         |door| {
             door.send(command);
             Ok(())
@@ -53,16 +56,17 @@ pub(crate) fn connections(
     begin: impl FnOnce(&Door<ConnectionCommand>) -> Outcome,
     on_notice: impl FnMut(ConnectionNotice, &mut Vec<ConnectionCommand>) -> Flow,
 ) -> Outcome {
-    drive(Connections::new(config), Options::default(), begin, on_notice)
+    drive(Connections::new(config), Options::default(), None, begin, on_notice)
 }
 
 /// Runs a registry. `begin` gets its door before the loop starts.
 pub(crate) fn registry(
     config: Config,
+    tracer: Option<Tracer>,
     begin: impl FnOnce(&Door<RegistryCommand>) -> Outcome,
     on_notice: impl FnMut(RegistryNotice, &mut Vec<RegistryCommand>) -> Flow,
 ) -> Outcome {
-    drive(Registry::new(config), Options::default(), begin, on_notice)
+    drive(Registry::new(config), Options::default(), tracer, begin, on_notice)
 }
 
 /// What an executor needs that runs commands.
@@ -85,6 +89,7 @@ pub(crate) fn executor(
     config: Config,
     settings: ExecutorConfig,
     workshop: Option<(Workshop, &Path)>,
+    tracer: Option<Tracer>,
     begin: impl FnOnce(&Door<ExecutorCommand>) -> Outcome,
     on_notice: impl FnMut(ExecutorNotice, &mut Vec<ExecutorCommand>) -> Flow,
 ) -> Outcome {
@@ -104,19 +109,23 @@ pub(crate) fn executor(
     let disk = DiskOptions { work_dir: work.as_ref().map(|work| work.path().to_path_buf()) };
     let options = Options { disk: Some(disk), processes, ..Options::default() };
     // The work folder goes after everything that writes there.
-    let ended = drive(Executor::new(config, settings), options, begin, on_notice);
+    let ended = drive(Executor::new(config, settings), options, tracer, begin, on_notice);
     drop(work);
     ended
 }
 
-fn drive<M: Machine>(
+fn drive<M: Machine<Command: InWords, Notice: InWords>>(
     machine: M,
     options: Options,
+    tracer: Option<Tracer>,
     begin: impl FnOnce(&Door<M::Command>) -> Outcome,
     on_notice: impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
 ) -> Outcome {
     let mut driver = Driver::new(machine, options)
         .map_err(|error| Failure::new(format!("cannot start the network loop: {}", plain(&error))))?;
+    if let Some(tracer) = tracer {
+        driver.observe(Box::new(tracer));
+    }
     begin(&Door(driver.handle()))?;
     driver.run(on_notice).map_err(|error| {
         Failure::new(match error.kind() {

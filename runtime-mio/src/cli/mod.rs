@@ -26,6 +26,7 @@ mod send;
 mod style;
 mod table;
 mod tasks;
+mod trace;
 mod up;
 mod why;
 mod words;
@@ -142,6 +143,8 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Send messages, and say which were not acknowledged
     Send(send::SendArgs),
+    /// Show what daemons traced, as a page for a browser
+    Trace(trace::ShowArgs),
     /// Measure, beside a floor measured in the same run
     Bench(bench::BenchArgs),
     /// Run the same machines in a simulated world of faults
@@ -167,6 +170,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Ping(args) => ping::ping(&cli.common, &args),
         Command::Listen(args) => listen::listen(&cli.common, &args),
         Command::Send(args) => send::send(&cli.common, &args),
+        Command::Trace(args) => trace::trace(&cli.common, &args),
         Command::Bench(args) => bench::bench(&cli.common, &args),
         Command::Sim(args) => Ok(args.run()),
     };

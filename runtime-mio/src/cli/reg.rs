@@ -6,6 +6,7 @@ use super::args::{listen, resolve};
 use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
 use super::errors::{Outcome, exit};
 use super::host::{self, Flow};
+use super::trace::TraceArgs;
 use super::{Common, logging, notices};
 use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
@@ -22,6 +23,8 @@ pub(crate) struct RegistryArgs {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
+    trace: TraceArgs,
+    #[command(flatten)]
     child: ChildArgs,
 }
 
@@ -32,9 +35,11 @@ pub(crate) fn reg(common: &Common, args: &RegistryArgs) -> Outcome<u8> {
     let config = common.config(name)?;
     logging::start(&config.name, common.log_format, common.loudness().level(LevelFilter::INFO));
     logging::introduce("registry", config.instance);
+    let tracer = args.trace.begin("registry", &config.name, config.instance)?;
     let mut ended = Ok(exit::OK);
     host::registry(
         config,
+        tracer,
         |door| {
             door.send(RegistryCommand::Listen(address));
             end_when_told(door, RegistryCommand::Shutdown, &args.child)

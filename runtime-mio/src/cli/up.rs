@@ -6,8 +6,9 @@ use super::errors::{Failure, Outcome, exit};
 use super::logging::{self, LogFormat};
 use super::style::{Style, Tone};
 use super::{Common, ask, eprintln_quietly, exe, say_error};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
@@ -29,6 +30,9 @@ pub(crate) struct UpArgs {
     /// Where the registry listens; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = listen)]
     listen: Address,
+    /// Write down what passes, for `xxnet trace`, each in a file of its own: t.jsonl becomes t-registry.jsonl, t-node-1.jsonl …
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Starts all, says how to use it, waits.
@@ -43,8 +47,9 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
 
     let words =
         |words: &[&str]| words.iter().map(ToString::to_string).chain(loud.clone()).collect::<Vec<_>>();
-    let registry =
-        children.daemon("registry", &words(&["reg", "--name=registry", &format!("--listen={address}")]))?;
+    let mut registry = words(&["reg", "--name=registry", &format!("--listen={address}")]);
+    registry.extend(traced(args.trace.as_deref(), "registry")?);
+    let registry = children.daemon("registry", &registry)?;
     let line = children.wait_for(registry, "listening", |_, heard| shown.show(heard, level))?;
     let at: SocketAddr = text(&line, "address")
         .parse()
@@ -63,11 +68,26 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
             &format!("--listen={listen}"),
         ]);
         words.extend(args.labels.iter().map(|label| format!("--label={label}")));
+        words.extend(traced(args.trace.as_deref(), &name)?);
         executors.push(children.daemon(&name, &words)?);
     }
     children.wait_for_all(&executors, "registered", |_, heard| shown.show(heard, level))?;
     greet(dialled, args.executors, slots)?;
     watch(&mut children, registry, &shown, level)
+}
+
+/// What tells a child to trace, into a file of its own.
+fn traced(path: Option<&Path>, name: &str) -> Outcome<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
+    let part =
+        |part: Option<&OsStr>| part.map_or_else(String::new, |part| part.to_string_lossy().into_owned());
+    let (stem, end) = (part(path.file_stem()), part(path.extension()));
+    if stem.is_empty() {
+        return Err(Failure::usage(format!("{} names no file to trace into", path.display())));
+    }
+    let dot = if end.is_empty() { "" } else { "." };
+    let own = path.with_file_name(format!("{stem}-{name}{dot}{end}"));
+    Ok(Some(format!("--trace={}", own.display())))
 }
 
 /// A wildcard cannot be dialled; loopback reaches it.

@@ -1,5 +1,9 @@
 //! The one driver: any [`Machine`] on real sockets, files and processes.
 
+mod observer;
+
+pub use observer::Observer;
+
 use crate::alarm::{Alarm, Completion, Outbox, WAKE};
 use crate::clock;
 use crate::disk::{Disk, DiskOptions};
@@ -66,6 +70,7 @@ pub struct Driver<M: Machine> {
     mail: bool,
     queues: Queues<M::Command>,
     actions: Actions<M::Notice>,
+    observer: Option<Box<dyn Observer<M> + Send>>,
     /// Lend their memory; empty between two uses.
     done: Vec<Completion>,
     said: Vec<M::Command>,
@@ -115,6 +120,7 @@ impl<M: Machine> Driver<M> {
             outbox,
             queues: Queues::default(),
             actions: Actions::new(),
+            observer: None,
             done: Vec::new(),
             said: Vec::new(),
             poll,
@@ -124,6 +130,11 @@ impl<M: Machine> Driver<M> {
     /// A door for commands from any thread.
     pub fn handle(&self) -> Handle<M::Command> {
         Handle::new(Arc::clone(&self.mailbox))
+    }
+
+    /// From now on, this one is shown what enters and leaves the machine.
+    pub fn observe(&mut self, observer: Box<dyn Observer<M> + Send>) {
+        self.observer = Some(observer);
     }
 
     /// The machine, to look at.
@@ -196,6 +207,9 @@ impl<M: Machine> Driver<M> {
         let busy = !self.queues.is_empty()
             || self.net.has_deferred()
             || deadline.is_some_and(|deadline| deadline <= now);
+        if let (false, Some(observer)) = (busy, &mut self.observer) {
+            observer.idle();
+        }
         let timeout = if busy { Some(Duration::ZERO) } else { self.timer.wait(now, deadline)? };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
@@ -263,9 +277,15 @@ impl<M: Machine> Driver<M> {
         on_notice: &mut impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
     ) -> io::Result<Flow> {
         let now = clock::now();
+        if let Some(observer) = &mut self.observer {
+            observer.event(now, &event);
+        }
         self.machine.handle(now, event, &mut self.actions);
         let mut flow = Flow::Continue;
         for action in self.actions.drain() {
+            if let Some(observer) = &mut self.observer {
+                observer.action(now, &action);
+            }
             match action {
                 Action::Net(action) => {
                     let_go(&action, &self.net, self.processes.as_mut());

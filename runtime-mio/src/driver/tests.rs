@@ -104,6 +104,50 @@ fn with_echo<T>(work: impl FnOnce(SocketAddr) -> T) -> T {
     result
 }
 
+/// Writes down in one word what it is shown.
+struct Clerk(std::sync::mpsc::Sender<&'static str>);
+
+impl Observer<Echo> for Clerk {
+    fn event(&mut self, _now: Instant, event: &Event<Ask>) {
+        let word = match event {
+            Event::Command(_) => "command",
+            Event::Net(_) => "net event",
+            Event::Tick | Event::Disk(_) | Event::Process(_) => "other event",
+        };
+        self.0.send(word).unwrap();
+    }
+
+    fn action(&mut self, _now: Instant, action: &Action<Told>) {
+        self.0.send(if matches!(action, Action::Notify(_)) { "notice" } else { "action" }).unwrap();
+    }
+
+    fn idle(&mut self) {
+        self.0.send("idle").unwrap();
+    }
+}
+
+#[test]
+fn an_observer_is_shown_each_event_before_what_follows_from_it() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut driver = Driver::new(Echo::default(), Options::default()).unwrap();
+    driver.observe(Box::new(Clerk(tell)));
+    let handle = driver.handle();
+    handle.send(Ask::Listen).unwrap();
+    driver
+        .run(|notice, commands| {
+            if matches!(notice, Told::Stopping) {
+                return Flow::Stop;
+            }
+            commands.push(Ask::Stop);
+            Flow::Continue
+        })
+        .unwrap();
+    let all: Vec<_> = told.try_iter().collect();
+    assert!(all.contains(&"idle"), "{all:?}");
+    let shown: Vec<_> = all.into_iter().filter(|word| *word != "idle").collect();
+    assert_eq!(shown, ["command", "action", "net event", "notice", "action", "command", "notice"]);
+}
+
 #[test]
 fn an_echo_of_many_at_once() {
     with_echo(|address| {

@@ -16,3 +16,4 @@ mod ping;
 mod restarts;
 mod run;
 mod storm;
+mod trace;

@@ -1,6 +1,6 @@
 //! `run`: many seeds, their summary, and what came of those that failed.
 
-use super::{Refusal, Run, how_small, summary, write};
+use super::{Refusal, Run, how_small, shown, summary, write};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::runner::{self, Batch, Until};
@@ -80,6 +80,9 @@ fn tell(out: &mut impl Write, arguments: &Run, plan: &Plan, failure: &Failure) -
     }
     let path = arguments.out.join(format!("seed-{seed}.json"));
     write(&path, &kept)?;
+    let page = path.with_extension("html");
+    shown(&page, || Ok(runner::run_plan(&kept, false)))?;
+    writeln!(out, "  what happened: {}", page.display())?;
     writeln!(out, "  replay: xxnet sim replay {} --trace", path.display())?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::exe::{default_work_dir, labels};
 use super::host::{self, Workshop};
 use super::logging::LogFormat;
 use super::table::printable;
+use super::trace::TraceArgs;
 use super::{Common, logging};
 use session::Session;
 use std::cell::RefCell;
@@ -69,6 +70,8 @@ pub(crate) struct RunArgs {
     /// What executors are told to dial, if that is not where it listens
     #[arg(long, value_name = "ADDR", value_parser = args::advertised)]
     advertise: Option<Address>,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// The command and its arguments
     #[arg(required = true, value_name = "CMD", trailing_var_arg = true)]
     command: Vec<OsString>,
@@ -103,12 +106,14 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
         labels: if args.local { labels(Vec::new()) } else { Vec::new() },
         lease_only: false,
     };
+    let tracer = args.trace.begin("publisher", &config.name, config.instance)?;
     let quiet = common.loudness().is_quiet();
     let session = RefCell::new(Session::new(command, quiet, logs, executor.registries.len(), args.needs));
     host::executor(
         config,
         executor,
         workshop.map(|workshop| (workshop, base.as_path())),
+        tracer,
         |door| {
             session.borrow_mut().begin(door)?;
             door.send(ExecutorCommand::Start);
