@@ -96,6 +96,11 @@ impl<N> Actions<N> {
         self.queue.drain(..)
     }
 
+    /// Everything, in order, to look at.
+    pub fn as_slice(&self) -> &[Action<N>] {
+        &self.queue
+    }
+
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -60,7 +60,7 @@ mod workers;
 
 pub use connections::ConnectionManager;
 pub use disk::DiskOptions;
-pub use driver::{Driver, Flow, Options};
+pub use driver::{Driver, Flow, Observer, Options};
 pub use handle::{Handle, MAILBOX, SendError};
 pub use messages::Net;
 pub use net::SocketOptions;

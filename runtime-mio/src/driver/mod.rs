@@ -1,5 +1,9 @@
 //! The one driver: any [`Machine`] on real sockets, files and processes.
 
+mod observer;
+
+pub use observer::Observer;
+
 use crate::alarm::{Alarm, Completion, Outbox, WAKE};
 use crate::clock;
 use crate::disk::{Disk, DiskOptions};
@@ -8,6 +12,7 @@ use crate::net::{Net, SocketOptions, net_error};
 use crate::process::Processes;
 use crate::timer::{TIMER, Timer};
 use mio::{Events, Poll, Token};
+use observer::Observers;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -66,6 +71,7 @@ pub struct Driver<M: Machine> {
     mail: bool,
     queues: Queues<M::Command>,
     actions: Actions<M::Notice>,
+    observers: Observers<M>,
     /// Lend their memory; empty between two uses.
     done: Vec<Completion>,
     said: Vec<M::Command>,
@@ -115,6 +121,7 @@ impl<M: Machine> Driver<M> {
             outbox,
             queues: Queues::default(),
             actions: Actions::new(),
+            observers: Observers::default(),
             done: Vec::new(),
             said: Vec::new(),
             poll,
@@ -124,6 +131,11 @@ impl<M: Machine> Driver<M> {
     /// A door for commands from any thread.
     pub fn handle(&self) -> Handle<M::Command> {
         Handle::new(Arc::clone(&self.mailbox))
+    }
+
+    /// From here on `observer` is told every event and every action; who is to see all of them comes before the first turn.
+    pub fn observe(&mut self, observer: Box<dyn Observer<M> + Send>) {
+        self.observers.add(observer);
     }
 
     /// The machine, to look at.
@@ -263,7 +275,9 @@ impl<M: Machine> Driver<M> {
         on_notice: &mut impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
     ) -> io::Result<Flow> {
         let now = clock::now();
+        self.observers.event(now, &self.machine, &event);
         self.machine.handle(now, event, &mut self.actions);
+        self.observers.finished(now, &self.machine, self.actions.as_slice());
         let mut flow = Flow::Continue;
         for action in self.actions.drain() {
             match action {
@@ -308,6 +322,7 @@ impl<M: Machine> Driver<M> {
 impl<M: Machine> Drop for Driver<M> {
     fn drop(&mut self) {
         self.mailbox.close();
+        self.observers.ended(&self.machine);
     }
 }
 
