@@ -326,8 +326,10 @@ pub(crate) mod whole {
         type Found<T> = Result<Vec<T>, NetError>;
 
         pub(crate) fn serialize<S: Serializer>(found: &Found<SocketAddr>, to: S) -> Result<S::Ok, S::Error> {
-            let whole: Found<Whole> =
-                found.as_ref().map(|all| all.iter().map(|socket| Whole::from(*socket)).collect()).map_err(|e| *e);
+            let whole: Found<Whole> = found
+                .as_ref()
+                .map(|all| all.iter().map(|socket| Whole::from(*socket)).collect())
+                .map_err(|e| *e);
             whole.serialize(to)
         }
 
