@@ -1,6 +1,7 @@
 //! Where the command line meets the runtime: each machine driven until the command line says stop.
 
 use super::errors::{Failure, Outcome, plain};
+use super::record::RecordArgs;
 use std::io::ErrorKind;
 use std::path::Path;
 use xxnet_core::client::{Client, ClientCommand, ClientNotice};
@@ -8,8 +9,9 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{Executor, ExecutorCommand, ExecutorNotice};
 use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::{Config, ExecutorConfig, Machine};
+use xxnet_runtime_mio::recording::Subject;
 use xxnet_runtime_mio::supervisor::{self, Supervisor};
-use xxnet_runtime_mio::{DiskOptions, Driver, Handle, Options, Processes, WorkDir, signals};
+use xxnet_runtime_mio::{DiskOptions, Driver, Handle, Observer, Options, Processes, WorkDir, signals};
 
 pub(crate) use xxnet_runtime_mio::Flow;
 
@@ -35,6 +37,7 @@ pub(crate) fn client(config: Config, command: ClientCommand) -> Outcome<ClientNo
     drive(
         Client::new(config),
         Options::default(),
+        None,
         |door| {
             door.send(command);
             Ok(())
@@ -53,16 +56,18 @@ pub(crate) fn connections(
     begin: impl FnOnce(&Door<ConnectionCommand>) -> Outcome,
     on_notice: impl FnMut(ConnectionNotice, &mut Vec<ConnectionCommand>) -> Flow,
 ) -> Outcome {
-    drive(Connections::new(config), Options::default(), begin, on_notice)
+    drive(Connections::new(config), Options::default(), None, begin, on_notice)
 }
 
-/// Runs a registry. `begin` gets its door before the loop starts.
+/// Runs a registry, recorded if so asked. `begin` gets its door before the loop starts.
 pub(crate) fn registry(
     config: Config,
+    record: &RecordArgs,
     begin: impl FnOnce(&Door<RegistryCommand>) -> Outcome,
     on_notice: impl FnMut(RegistryNotice, &mut Vec<RegistryCommand>) -> Flow,
 ) -> Outcome {
-    drive(Registry::new(config), Options::default(), begin, on_notice)
+    let recorder = record.recorder(&config, Subject::Registry)?;
+    drive(Registry::new(config), Options::default(), boxed(recorder), begin, on_notice)
 }
 
 /// What an executor needs that runs commands.
@@ -80,11 +85,12 @@ impl Workshop {
     }
 }
 
-/// Runs an executor; with a workshop and a folder for it, it can run commands, without it only publishes.
+/// Runs an executor, recorded if so asked; with a workshop and a folder for it, it can run commands, without it only publishes.
 pub(crate) fn executor(
     config: Config,
     settings: ExecutorConfig,
     workshop: Option<(Workshop, &Path)>,
+    record: Option<&RecordArgs>,
     begin: impl FnOnce(&Door<ExecutorCommand>) -> Outcome,
     on_notice: impl FnMut(ExecutorNotice, &mut Vec<ExecutorCommand>) -> Flow,
 ) -> Outcome {
@@ -101,22 +107,34 @@ pub(crate) fn executor(
             (Some(Processes::new(workshop.supervisor)), Some(work))
         }
     };
+    let subject = Subject::from(&settings);
+    let recorder = record.map(|record| record.recorder(&config, subject)).transpose()?.flatten();
     let disk = DiskOptions { work_dir: work.as_ref().map(|work| work.path().to_path_buf()) };
     let options = Options { disk: Some(disk), processes, ..Options::default() };
     // The work folder goes after everything that writes there.
-    let ended = drive(Executor::new(config, settings), options, begin, on_notice);
+    let ended = drive(Executor::new(config, settings), options, boxed(recorder), begin, on_notice);
     drop(work);
     ended
+}
+
+type Watcher<M> = Box<dyn Observer<M> + Send>;
+
+fn boxed<M: Machine, O: Observer<M> + Send + 'static>(observer: Option<O>) -> Option<Watcher<M>> {
+    observer.map(|observer| Box::new(observer) as Watcher<M>)
 }
 
 fn drive<M: Machine>(
     machine: M,
     options: Options,
+    observer: Option<Watcher<M>>,
     begin: impl FnOnce(&Door<M::Command>) -> Outcome,
     on_notice: impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
 ) -> Outcome {
     let mut driver = Driver::new(machine, options)
         .map_err(|error| Failure::new(format!("cannot start the network loop: {}", plain(&error))))?;
+    if let Some(observer) = observer {
+        driver.observe(observer);
+    }
     begin(&Door(driver.handle()))?;
     driver.run(on_notice).map_err(|error| {
         Failure::new(match error.kind() {

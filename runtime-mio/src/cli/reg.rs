@@ -6,6 +6,7 @@ use super::args::{listen, resolve};
 use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
 use super::errors::{Outcome, exit};
 use super::host::{self, Flow};
+use super::record::RecordArgs;
 use super::{Common, logging, notices};
 use tracing::level_filters::LevelFilter;
 use xxnet_core::Address;
@@ -22,6 +23,8 @@ pub(crate) struct RegistryArgs {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     child: ChildArgs,
 }
 
@@ -35,6 +38,7 @@ pub(crate) fn reg(common: &Common, args: &RegistryArgs) -> Outcome<u8> {
     let mut ended = Ok(exit::OK);
     host::registry(
         config,
+        &args.record,
         |door| {
             door.send(RegistryCommand::Listen(address));
             end_when_told(door, RegistryCommand::Shutdown, &args.child)
