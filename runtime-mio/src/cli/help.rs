@@ -89,6 +89,7 @@ Examples:
   xxnet reg --listen 0.0.0.0:7700   for the network; the other machines need a
                                     copy of this one's ~/.config/xxnet/key
   xxnet reg --listen [::1]:7701 --log-format json
+  xxnet reg --record reg.rec        then, afterwards: xxnet replay reg.rec
 
 Exit codes:
   0 ended by Ctrl-C or SIGTERM   1 it cannot listen   2 the command line is wrong";

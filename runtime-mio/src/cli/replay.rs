@@ -42,7 +42,7 @@ pub(crate) fn replay(common: &Common, args: &ReplayArgs) -> Outcome<u8> {
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, file))
         .map_err(cannot)?
         .ok_or_else(|| damaged(path, "it is no recording of xxnet"))?;
-    let header = header(path, reader.next().map_err(cannot)?)?;
+    let header = header(path, reader.read().map_err(cannot)?)?;
     if header.version != env!("CARGO_PKG_VERSION") {
         say(&format!(
             "recorded by xxnet {}, and this is {}: what has changed between them may show as a divergence",

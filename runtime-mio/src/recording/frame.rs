@@ -97,7 +97,7 @@ impl Record {
         }
     }
 
-    fn read(kind: u8, payload: &[u8]) -> Option<Self> {
+    fn parse(kind: u8, payload: &[u8]) -> Option<Self> {
         match kind {
             HEADER => Some(Self::Header(payload.to_vec())),
             EVENT => {
@@ -167,7 +167,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// The system's.
-    pub fn next(&mut self) -> io::Result<Option<Record>> {
+    pub fn read(&mut self) -> io::Result<Option<Record>> {
         if self.tail.is_some() {
             return Ok(None);
         }
@@ -190,7 +190,7 @@ impl<R: Read> Reader<R> {
         if crc32fast::hash(&payload) != u32::from_le_bytes(check) {
             return self.ends(Tail::Damaged(self.at));
         }
-        let Some(record) = Record::read(kind, &payload) else {
+        let Some(record) = Record::parse(kind, &payload) else {
             return self.ends(Tail::Damaged(self.at));
         };
         self.at += (FRAME + len) as u64;

@@ -7,7 +7,7 @@
 //! | "xxnet recording 1\n" | header | event | actions | event | actions | … | end |
 //! ```
 //!
-//! Each part is a [frame] with checksums. The header is JSON, which every version reads; events are bytes of the version that
+//! Each part is a frame with checksums. The header is JSON, which every version reads; events are bytes of the version that
 //! wrote them. An event is in the file before the machine is given it: what a killed or crashed daemon had last is there, and
 //! only the end is missing. Of actions the file has a hash each, to compare, and the first words, to read. The state is hashed
 //! now and then, and at the end.

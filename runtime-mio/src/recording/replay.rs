@@ -101,7 +101,7 @@ where
     let mut run =
         Run { machine, sink: Actions::new(), last: None, events: 0, actions: 0, states: 0, span: None };
     let mut verdict = Verdict::Same;
-    while let Some(record) = reader.next()? {
+    while let Some(record) = reader.read()? {
         if let Err(other) = run.take(record) {
             verdict = other;
             break;
@@ -111,7 +111,7 @@ where
         matches!(&verdict, Verdict::Diverged(Divergence { difference: Difference::Panic { .. }, .. }));
     if verdict != Verdict::Same {
         // How the file ends is worth knowing all the same.
-        while reader.next()?.is_some() {}
+        while reader.read()?.is_some() {}
     }
     Ok(Report {
         events: run.events,

@@ -68,7 +68,7 @@ impl World {
         let stopped = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&stopped);
         let recorder = Recorder::new(disk.clone(), &header(), limit, move |why| {
-            told.lock().unwrap().push(format!("{why:?}"))
+            told.lock().unwrap().push(format!("{why:?}"));
         });
         let now = Instant::from_micros(5_000_000);
         Self { registry: Registry::new(config()), recorder: recorder.unwrap(), stopped, now }
@@ -129,7 +129,7 @@ fn recorded() -> (Vec<u8>, StateHash) {
 
 fn again(bytes: &[u8]) -> Option<Report> {
     let mut reader = Reader::new(bytes).unwrap()?;
-    let Some(Record::Header(json)) = reader.next().unwrap() else { return None };
+    let Some(Record::Header(json)) = reader.read().unwrap() else { return None };
     assert_eq!(Header::from_json(&json).unwrap(), header());
     Some(replay(Registry::new(header().config(KEY).unwrap()), &mut reader).unwrap())
 }
@@ -137,7 +137,7 @@ fn again(bytes: &[u8]) -> Option<Report> {
 /// The frames of a recording, one by one.
 fn records(bytes: &[u8]) -> Vec<Record> {
     let mut reader = Reader::new(bytes).unwrap().unwrap();
-    std::iter::from_fn(|| reader.next().unwrap()).collect()
+    std::iter::from_fn(|| reader.read().unwrap()).collect()
 }
 
 fn written(records: &[Record]) -> Vec<u8> {
@@ -215,7 +215,7 @@ fn a_frame_that_claims_the_world_takes_no_room() {
         let check = crc32fast::hash(&bytes[MAGIC.len()..]);
         bytes.extend(check.to_le_bytes());
         let mut reader = Reader::new(&bytes[..]).unwrap().unwrap();
-        assert_eq!(reader.next().unwrap(), None);
+        assert_eq!(reader.read().unwrap(), None);
         let at = MAGIC.len() as u64;
         let wanted = if len > super::frame::MOST { Tail::Damaged(at) } else { Tail::Cut(at) };
         assert_eq!(reader.tail(), Some(wanted));
@@ -360,4 +360,58 @@ fn a_header_that_contradicts_itself_is_refused() {
     for text in [&wrong[..], "", "{}", "[1]", "null"] {
         assert_eq!(Header::from_json(text.as_bytes()), Err(HeaderError::Unreadable), "{text}");
     }
+}
+
+#[test]
+fn an_event_is_written_before_the_machine_is_given_it() {
+    let disk = Disk::new(usize::MAX);
+    let mut world = World::new(&disk, 1 << 20);
+    world.newcomers(1, 9);
+    let before = StateHash::of(&world.registry);
+    let shutdown = Event::Command(RegistryCommand::Shutdown);
+    world.recorder.event(world.now, &world.registry, &shutdown);
+    // Here the daemon is killed.
+    let report = again(&disk.bytes()).unwrap();
+    assert_eq!(report.events, 7);
+    assert_eq!(report.verdict, Verdict::Same, "what it would have done is not known");
+    assert!(matches!(report.tail, Tail::Cut(at) if at == disk.bytes().len() as u64), "{report:?}");
+    assert_ne!(report.state, Some(before));
+}
+
+/// Panics at its third event.
+#[derive(Debug, Default)]
+struct Fuse {
+    burnt: u32,
+}
+
+impl Machine for Fuse {
+    type Command = RegistryCommand;
+    type Notice = String;
+
+    fn handle(&mut self, _now: Instant, _event: Event<RegistryCommand>, actions: &mut Actions<String>) {
+        self.burnt += 1;
+        actions.notify("Sparks".to_owned());
+        assert!(self.burnt < 3, "the fuse is burnt");
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn check_invariants(&self) {}
+}
+
+#[test]
+fn a_panic_is_told_with_its_event_and_its_words() {
+    let bytes = Event::<RegistryCommand>::Tick.to_bytes();
+    let tick = |at| Record::Event { now: Instant::from_micros(at), bytes: bytes.clone() };
+    let sparks = Record::Actions(vec![ActionDigest::of(&Action::Notify("Sparks".to_owned()), true)]);
+    let all = [tick(1), sparks.clone(), tick(2), sparks, tick(3)];
+    let bytes = written(&all);
+    let mut reader = Reader::new(&bytes[..]).unwrap().unwrap();
+    let report = replay(Fuse::default(), &mut reader).unwrap();
+    let Verdict::Diverged(divergence) = report.verdict else { panic!("{report:?}") };
+    assert_eq!((divergence.event, divergence.words.as_str()), (3, "Tick"));
+    assert_eq!(divergence.difference, Difference::Panic { text: "the fuse is burnt".to_owned() });
+    assert_eq!((report.actions, report.state), (2, None));
 }
