@@ -4,6 +4,7 @@ use crate::needs::Label;
 use crate::{Address, InstanceId};
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The shared secret of a cluster. Never printed, never sent; proven by [`handshake`](crate::handshake).
 #[derive(Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Config {
 }
 
 /// Limits and timeouts. [`Limits::validate`] names the first that contradicts another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest data of one pack, in bytes; larger ones are refused before anything is allocated (4 MiB).
     pub max_data: u32,

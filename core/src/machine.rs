@@ -4,8 +4,11 @@ use crate::disk::{DiskAction, DiskEvent};
 use crate::net::{NetAction, NetEvent};
 use crate::process::{ProcessAction, ProcessEvent};
 use crate::time::Instant;
+use crate::wire::{self, WireError};
 use alloc::vec::Vec;
 use core::fmt::Debug;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A pure state machine. The crate's front page states the rules that every one keeps.
 pub trait Machine {
@@ -26,7 +29,7 @@ pub trait Machine {
 }
 
 /// What enters a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event<C> {
     /// The deadline is reached (or anything else happened: a tick too many is harmless).
     Tick,
@@ -40,8 +43,23 @@ pub enum Event<C> {
     Command(C),
 }
 
+impl<C: Serialize + DeserializeOwned> Event<C> {
+    /// Bytes to keep, for a machine of the same version; never on the wire.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        wire::encode(self)
+    }
+
+    /// The event that exactly these bytes stand for.
+    ///
+    /// # Errors
+    /// They are no event, or another version's.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        wire::decode(bytes)
+    }
+}
+
 /// What leaves a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Action<N> {
     /// A request to the network.
     Net(NetAction),
@@ -51,6 +69,13 @@ pub enum Action<N> {
     Process(ProcessAction),
     /// The application is told something.
     Notify(N),
+}
+
+impl<N: Serialize> Action<N> {
+    /// Bytes that are the same for the same action, for whoever compares.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        wire::encode(self)
+    }
 }
 
 /// The sink that actions go into; the caller owns and reuses it.
@@ -94,6 +119,11 @@ impl<N> Actions<N> {
     /// Takes everything, in order; the sink keeps its memory.
     pub fn drain(&mut self) -> impl Iterator<Item = Action<N>> + '_ {
         self.queue.drain(..)
+    }
+
+    /// Everything, in order, to look at.
+    pub fn as_slice(&self) -> &[Action<N>] {
+        &self.queue
     }
 
     /// Whether nothing is to be done.

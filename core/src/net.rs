@@ -8,10 +8,10 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 /// One end of a link, or where a listener is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Endpoint {
     /// An IPv4 or IPv6 address and a port.
-    Ip(SocketAddr),
+    Ip(#[serde(with = "whole")] SocketAddr),
     /// The path of a Unix socket. Empty: an end without an address.
     Unix(String),
 }
@@ -59,7 +59,7 @@ impl fmt::Display for Endpoint {
 
 /// A request to the network. Each gets exactly one completion, named beside it; `Close` and `Broken` also complete
 /// whatever was outstanding on their link, `Unlisten` whatever was outstanding on its listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum NetAction {
     /// Look a name up → [`NetEvent::Resolved`]. Never on the loop's thread.
     Resolve {
@@ -129,13 +129,14 @@ pub enum NetAction {
 }
 
 /// What the network answers or reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetEvent {
     /// A look-up ended: at least one address in the system's order of preference, or why not.
     Resolved {
         /// Which look-up.
         query: QueryId,
         /// What it found.
+        #[serde(with = "whole::found")]
         result: Result<Vec<SocketAddr>, NetError>,
     },
     /// The listener is open; `address` has the port that was chosen, and the whole of a path.
@@ -272,3 +273,69 @@ impl fmt::Display for NetError {
 }
 
 impl core::error::Error for NetError {}
+
+/// Socket addresses with all that they hold: as serde writes one it has lost the scope, without which a link-local address
+/// leads nowhere. For what a runtime keeps to itself; never on the wire.
+pub(crate) mod whole {
+    use core::net::{IpAddr, SocketAddr, SocketAddrV6};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Whole {
+        ip: IpAddr,
+        port: u16,
+        flow: u32,
+        scope: u32,
+    }
+
+    impl From<SocketAddr> for Whole {
+        fn from(socket: SocketAddr) -> Self {
+            let (flow, scope) = match socket {
+                SocketAddr::V4(_) => (0, 0),
+                SocketAddr::V6(socket) => (socket.flowinfo(), socket.scope_id()),
+            };
+            Self { ip: socket.ip(), port: socket.port(), flow, scope }
+        }
+    }
+
+    impl From<Whole> for SocketAddr {
+        fn from(whole: Whole) -> Self {
+            match whole.ip {
+                IpAddr::V4(ip) => Self::from((ip, whole.port)),
+                IpAddr::V6(ip) => Self::V6(SocketAddrV6::new(ip, whole.port, whole.flow, whole.scope)),
+            }
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(socket: &SocketAddr, to: S) -> Result<S::Ok, S::Error> {
+        Whole::from(*socket).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<SocketAddr, D::Error> {
+        Whole::deserialize(from).map(SocketAddr::from)
+    }
+
+    /// What a look-up found.
+    pub(crate) mod found {
+        use super::Whole;
+        use crate::net::NetError;
+        use alloc::vec::Vec;
+        use core::net::SocketAddr;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        type Found<T> = Result<Vec<T>, NetError>;
+
+        pub(crate) fn serialize<S: Serializer>(found: &Found<SocketAddr>, to: S) -> Result<S::Ok, S::Error> {
+            let whole: Found<Whole> = found
+                .as_ref()
+                .map(|all| all.iter().map(|socket| Whole::from(*socket)).collect())
+                .map_err(|e| *e);
+            whole.serialize(to)
+        }
+
+        pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Found<SocketAddr>, D::Error> {
+            let whole = Found::<Whole>::deserialize(from)?;
+            Ok(whole.map(|all| all.into_iter().map(SocketAddr::from).collect()))
+        }
+    }
+}

@@ -30,7 +30,7 @@ impl Stream {
 }
 
 /// What to run, where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSpec {
     /// The command and its arguments, as bytes; at least one. Found by the run's own `PATH`.
     pub argv: Vec<Vec<u8>>,
@@ -43,7 +43,7 @@ pub struct RunSpec {
 }
 
 /// A request about a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ProcessAction {
     /// Start a command in a process group of its own → [`ProcessEvent::Spawned`], and later [`ProcessEvent::Exited`]; or
     /// [`ProcessEvent::SpawnFailed`]. Refused if the deadline has passed when it would start (PROTOCOL A6).
@@ -93,7 +93,7 @@ pub enum ProcessAction {
 }
 
 /// What happens to a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProcessEvent {
     /// The command runs.
     Spawned {

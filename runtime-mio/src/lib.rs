@@ -52,6 +52,7 @@ pub mod process;
 #[cfg(not(target_os = "linux"))]
 #[path = "process/elsewhere.rs"]
 pub mod process;
+pub mod recording;
 pub mod signals;
 pub mod supervisor;
 mod timer;

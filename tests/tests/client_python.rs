@@ -85,7 +85,7 @@ fn talk(instance: &str) {
     let said = printed(child);
     assert_eq!((proxy.links(), number(&said, "links")), (9, 8));
     assert!(number(&said, "resent") > 0, "{said}");
-    assert_eq!(number(&said, "taken"), COUNT.into());
+    assert_eq!(number(&said, "taken"), u64::from(COUNT));
     // One session all along, ended on purpose.
     let events = server.events();
     let mut connected = 0;

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use serde::Serialize;
 
 /// Names a kind on the wire; both ends of a connection have the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -344,7 +345,7 @@ pub enum ConnectionEvent {
 }
 
 /// Why a connection is over, or never came to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum DisconnectReason {
     /// We closed it.
     Closed,

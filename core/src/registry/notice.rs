@@ -6,18 +6,19 @@ use crate::net::{Endpoint, NetError};
 use crate::{Address, AttemptNumber, ConnectionId, InstanceId, TaskId};
 use alloc::string::String;
 use core::net::SocketAddr;
+use serde::{Deserialize, Serialize};
 
 /// What the application asks of a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegistryCommand {
     /// Listen, and on nothing else; once, first.
-    Listen(SocketAddr),
+    Listen(#[serde(with = "crate::net::whole")] SocketAddr),
     /// End: close everything, then [`RegistryNotice::Stopped`].
     Shutdown,
 }
 
 /// What a registry tells the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum RegistryNotice {
     /// It can be dialled.
     Listening(SocketAddr),

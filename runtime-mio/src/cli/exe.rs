@@ -4,6 +4,7 @@ use super::args::{self, RegArgs, default_listen, resolve};
 use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
 use super::errors::{Failure, Outcome, exit};
 use super::host::{self, Flow, Workshop};
+use super::record::RecordArgs;
 use super::trace::TraceArgs;
 use super::{Common, logging, notices};
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub(crate) struct ExecutorArgs {
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     child: ChildArgs,
 }
 
@@ -74,7 +77,7 @@ pub(crate) fn exe(common: &Common, args: ExecutorArgs) -> Outcome<u8> {
         config,
         executor,
         Some((workshop, &work)),
-        tracer,
+        (tracer, Some(&args.record)),
         |door| {
             door.send(ExecutorCommand::Start);
             end_when_told(door, ExecutorCommand::Shutdown, &args.child)

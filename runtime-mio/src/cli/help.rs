@@ -89,6 +89,7 @@ Examples:
   xxnet reg --listen 0.0.0.0:7700   for the network; the other machines need a
                                     copy of this one's ~/.config/xxnet/key
   xxnet reg --listen [::1]:7701 --log-format json
+  xxnet reg --record reg.rec        then, afterwards: xxnet replay reg.rec
 
 Exit codes:
   0 ended by Ctrl-C or SIGTERM   1 it cannot listen   2 the command line is wrong";
@@ -240,6 +241,23 @@ Exit codes:
     standard input was sent
   130 Ctrl-C   141 whoever read the output has gone";
 
+/// `xxnet replay --help`.
+pub(super) const REPLAY: &str = "\
+Every event of the recording goes through the same code again, at its recorded
+time, without network, files or commands; each action and the state are compared
+with what was recorded. It needs the cluster key of the recorded daemon.
+
+Examples:
+  xxnet exe --reg one --record exe.rec   then, whatever happened to it:
+  xxnet replay exe.rec
+  xxnet replay --json exe.rec | jq .divergence
+
+Exit codes:
+  0 it does the same, as far as the recording goes (a killed daemon's has no end)
+  1 the file cannot be read, or the key is another one
+  2 it does something else, which is printed
+  64 the command line is wrong   65 the file is damaged or no recording";
+
 /// `xxnet bench --help`.
 pub(super) const BENCH: &str = "\
 Both start a cluster of their own and leave nothing behind.
@@ -266,6 +284,7 @@ mod tests {
             super::LISTEN,
             super::SEND,
             super::TRACE,
+            super::REPLAY,
             super::BENCH,
         ];
         for line in texts.iter().flat_map(|text| text.lines()) {

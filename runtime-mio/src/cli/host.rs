@@ -1,6 +1,7 @@
 //! Where the command line meets the runtime: each machine driven until the command line says stop.
 
 use super::errors::{Failure, Outcome, plain};
+use super::record::RecordArgs;
 use super::trace::Tracer;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,8 +10,9 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{Executor, ExecutorCommand, ExecutorNotice};
 use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::{Config, ExecutorConfig, Machine};
+use xxnet_runtime_mio::recording::Subject;
 use xxnet_runtime_mio::supervisor::{self, Supervisor};
-use xxnet_runtime_mio::{DiskOptions, Driver, Handle, Options, Processes, WorkDir, signals};
+use xxnet_runtime_mio::{DiskOptions, Driver, Handle, Observer, Options, Processes, WorkDir, signals};
 use xxnet_sim::spacetime::InWords;
 
 pub(crate) use xxnet_runtime_mio::Flow;
@@ -37,7 +39,7 @@ pub(crate) fn client(config: Config, command: ClientCommand) -> Outcome<ClientNo
     drive(
         Client::new(config),
         Options::default(),
-        None,
+        Vec::new(),
         |door| {
             door.send(command);
             Ok(())
@@ -56,17 +58,18 @@ pub(crate) fn connections(
     begin: impl FnOnce(&Door<ConnectionCommand>) -> Outcome,
     on_notice: impl FnMut(ConnectionNotice, &mut Vec<ConnectionCommand>) -> Flow,
 ) -> Outcome {
-    drive(Connections::new(config), Options::default(), None, begin, on_notice)
+    drive(Connections::new(config), Options::default(), Vec::new(), begin, on_notice)
 }
 
-/// Runs a registry. `begin` gets its door before the loop starts.
+/// Runs a registry, recorded if so asked. `begin` gets its door before the loop starts.
 pub(crate) fn registry(
     config: Config,
-    tracer: Option<Tracer>,
+    (tracer, record): (Option<Tracer>, &RecordArgs),
     begin: impl FnOnce(&Door<RegistryCommand>) -> Outcome,
     on_notice: impl FnMut(RegistryNotice, &mut Vec<RegistryCommand>) -> Flow,
 ) -> Outcome {
-    drive(Registry::new(config), Options::default(), tracer, begin, on_notice)
+    let recorder = record.recorder(&config, Subject::Registry)?;
+    drive(Registry::new(config), Options::default(), watchers(tracer, recorder), begin, on_notice)
 }
 
 /// What an executor needs that runs commands.
@@ -84,12 +87,12 @@ impl Workshop {
     }
 }
 
-/// Runs an executor; with a workshop and a folder for it, it can run commands, without it only publishes.
+/// Runs an executor, recorded if so asked; with a workshop and a folder for it, it can run commands, without it only publishes.
 pub(crate) fn executor(
     config: Config,
     settings: ExecutorConfig,
     workshop: Option<(Workshop, &Path)>,
-    tracer: Option<Tracer>,
+    (tracer, record): (Option<Tracer>, Option<&RecordArgs>),
     begin: impl FnOnce(&Door<ExecutorCommand>) -> Outcome,
     on_notice: impl FnMut(ExecutorNotice, &mut Vec<ExecutorCommand>) -> Flow,
 ) -> Outcome {
@@ -106,25 +109,40 @@ pub(crate) fn executor(
             (Some(Processes::new(workshop.supervisor)), Some(work))
         }
     };
+    let subject = Subject::from(&settings);
+    let recorder = record.map(|record| record.recorder(&config, subject)).transpose()?.flatten();
     let disk = DiskOptions { work_dir: work.as_ref().map(|work| work.path().to_path_buf()) };
     let options = Options { disk: Some(disk), processes, ..Options::default() };
     // The work folder goes after everything that writes there.
-    let ended = drive(Executor::new(config, settings), options, tracer, begin, on_notice);
+    let watchers = watchers(tracer, recorder);
+    let ended = drive(Executor::new(config, settings), options, watchers, begin, on_notice);
     drop(work);
     ended
 }
 
-fn drive<M: Machine<Command: InWords, Notice: InWords>>(
+type Watchers<M> = Vec<Box<dyn Observer<M> + Send>>;
+
+fn watchers<M, R>(tracer: Option<Tracer>, recorder: Option<R>) -> Watchers<M>
+where
+    M: Machine<Command: InWords, Notice: InWords>,
+    R: Observer<M> + Send + 'static,
+{
+    let tracer = tracer.map(|tracer| Box::new(tracer) as Box<dyn Observer<M> + Send>);
+    let recorder = recorder.map(|recorder| Box::new(recorder) as Box<dyn Observer<M> + Send>);
+    tracer.into_iter().chain(recorder).collect()
+}
+
+fn drive<M: Machine>(
     machine: M,
     options: Options,
-    tracer: Option<Tracer>,
+    watchers: Watchers<M>,
     begin: impl FnOnce(&Door<M::Command>) -> Outcome,
     on_notice: impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
 ) -> Outcome {
     let mut driver = Driver::new(machine, options)
         .map_err(|error| Failure::new(format!("cannot start the network loop: {}", plain(&error))))?;
-    if let Some(tracer) = tracer {
-        driver.observe(Box::new(tracer));
+    for watcher in watchers {
+        driver.observe(watcher);
     }
     begin(&Door(driver.handle()))?;
     driver.run(on_notice).map_err(|error| {

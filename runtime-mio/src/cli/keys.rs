@@ -28,6 +28,20 @@ pub(crate) fn load(named: Option<&Path>) -> Outcome<ClusterKey> {
     }
 }
 
+/// As [`load`], but never makes one: for what needs a key that was used before.
+///
+/// # Errors
+/// As those of [`load`], and there is no key.
+pub(crate) fn find(named: Option<&Path>) -> Outcome<ClusterKey> {
+    if named.is_some() {
+        return load(named);
+    }
+    let path = default_path()?;
+    read(&path)?.ok_or_else(|| {
+        Failure::new(format!("there is no cluster key {}; name one with --key-file FILE", path.display()))
+    })
+}
+
 /// `$XDG_CONFIG_HOME/xxnet/key`, else `~/.config/xxnet/key`.
 fn default_path() -> Outcome<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

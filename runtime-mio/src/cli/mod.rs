@@ -19,7 +19,9 @@ mod messages;
 mod nodes;
 mod notices;
 mod ping;
+mod record;
 mod reg;
+mod replay;
 mod run;
 mod scratch;
 mod send;
@@ -145,6 +147,8 @@ enum Command {
     Send(send::SendArgs),
     /// Show what daemons traced, as a page for a browser
     Trace(trace::ShowArgs),
+    /// Run a recorded registry or executor again, and say whether it does the same
+    Replay(replay::ReplayArgs),
     /// Measure, beside a floor measured in the same run
     Bench(bench::BenchArgs),
     /// Run the same machines in a simulated world of faults
@@ -171,6 +175,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Listen(args) => listen::listen(&cli.common, &args),
         Command::Send(args) => send::send(&cli.common, &args),
         Command::Trace(args) => trace::trace(&cli.common, &args),
+        Command::Replay(args) => replay::replay(&cli.common, &args),
         Command::Bench(args) => bench::bench(&cli.common, &args),
         Command::Sim(args) => Ok(args.run()),
     };
@@ -199,7 +204,7 @@ pub(crate) fn eprintln_quietly(line: &str) {
 }
 
 /// Help and version go where they should; `run` has 125 for a wrong command line, as `env` and `docker run` have it, so
-/// that it can be told from the command's own 2.
+/// that it can be told from the command's own 2; `replay`, where 2 is a divergence, has 64.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
@@ -210,7 +215,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     } else {
         say_error(&sentence(&error.render().to_string()));
     }
-    ExitCode::from(if is_run(std::env::args_os().skip(1)) { exit::RUN_FAILED } else { exit::USAGE })
+    let command = subcommand(std::env::args_os().skip(1));
+    ExitCode::from(match command.as_ref().and_then(|command| command.to_str()) {
+        Some("run") => exit::RUN_FAILED,
+        Some("replay") => exit::REPLAY_USAGE,
+        _ => exit::USAGE,
+    })
 }
 
 /// The parser's message as one sentence: what is wrong, its tip, and where to read on.
@@ -229,18 +239,18 @@ fn sentence(rendered: &str) -> String {
     format!("{told}; see `{help}`")
 }
 
-/// Whether the first word that is neither an option nor an option's value is `run`.
-fn is_run(words: impl Iterator<Item = OsString>) -> bool {
+/// The first word that is neither an option nor an option's value.
+fn subcommand(words: impl Iterator<Item = OsString>) -> Option<OsString> {
     let mut value = false;
     for word in words {
         if std::mem::replace(&mut value, word == "--key-file" || word == "--log-format") {
             continue;
         }
         if !word.as_encoded_bytes().starts_with(b"-") {
-            return word == "run";
+            return Some(word);
         }
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -267,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_of_run_is_told_apart() {
-        let is = |line: &str| is_run(line.split(' ').map(OsString::from));
+        let is =
+            |line: &str| subcommand(line.split(' ').map(OsString::from)).is_some_and(|word| word == "run");
         assert!(is("run --bogus"));
         assert!(is("-v --key-file nodes run"));
         assert!(!is("nodes run"));

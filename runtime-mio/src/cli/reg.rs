@@ -6,6 +6,7 @@ use super::args::{listen, resolve};
 use super::daemon::{ChildArgs, end_when_told, host_name, listen_failed, warn_if_readable};
 use super::errors::{Outcome, exit};
 use super::host::{self, Flow};
+use super::record::RecordArgs;
 use super::trace::TraceArgs;
 use super::{Common, logging, notices};
 use tracing::level_filters::LevelFilter;
@@ -25,6 +26,8 @@ pub(crate) struct RegistryArgs {
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     child: ChildArgs,
 }
 
@@ -39,7 +42,7 @@ pub(crate) fn reg(common: &Common, args: &RegistryArgs) -> Outcome<u8> {
     let mut ended = Ok(exit::OK);
     host::registry(
         config,
-        tracer,
+        (tracer, &args.record),
         |door| {
             door.send(RegistryCommand::Listen(address));
             end_when_told(door, RegistryCommand::Shutdown, &args.child)

@@ -12,6 +12,7 @@ use crate::net::{Net, SocketOptions, net_error};
 use crate::process::Processes;
 use crate::timer::{TIMER, Timer};
 use mio::{Events, Poll, Token};
+use observer::Observers;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -70,7 +71,7 @@ pub struct Driver<M: Machine> {
     mail: bool,
     queues: Queues<M::Command>,
     actions: Actions<M::Notice>,
-    observer: Option<Box<dyn Observer<M> + Send>>,
+    observers: Observers<M>,
     /// Lend their memory; empty between two uses.
     done: Vec<Completion>,
     said: Vec<M::Command>,
@@ -120,7 +121,7 @@ impl<M: Machine> Driver<M> {
             outbox,
             queues: Queues::default(),
             actions: Actions::new(),
-            observer: None,
+            observers: Observers::default(),
             done: Vec::new(),
             said: Vec::new(),
             poll,
@@ -132,9 +133,9 @@ impl<M: Machine> Driver<M> {
         Handle::new(Arc::clone(&self.mailbox))
     }
 
-    /// From now on, this one is shown what enters and leaves the machine.
+    /// From here on `observer` is told every event and every action; who is to see all of them comes before the first turn.
     pub fn observe(&mut self, observer: Box<dyn Observer<M> + Send>) {
-        self.observer = Some(observer);
+        self.observers.add(observer);
     }
 
     /// The machine, to look at.
@@ -207,8 +208,8 @@ impl<M: Machine> Driver<M> {
         let busy = !self.queues.is_empty()
             || self.net.has_deferred()
             || deadline.is_some_and(|deadline| deadline <= now);
-        if let (false, Some(observer)) = (busy, &mut self.observer) {
-            observer.idle();
+        if !busy {
+            self.observers.idle();
         }
         let timeout = if busy { Some(Duration::ZERO) } else { self.timer.wait(now, deadline)? };
         match self.poll.poll(&mut self.events, timeout) {
@@ -277,15 +278,11 @@ impl<M: Machine> Driver<M> {
         on_notice: &mut impl FnMut(M::Notice, &mut Vec<M::Command>) -> Flow,
     ) -> io::Result<Flow> {
         let now = clock::now();
-        if let Some(observer) = &mut self.observer {
-            observer.event(now, &event);
-        }
+        self.observers.event(now, &self.machine, &event);
         self.machine.handle(now, event, &mut self.actions);
+        self.observers.finished(now, &self.machine, self.actions.as_slice());
         let mut flow = Flow::Continue;
         for action in self.actions.drain() {
-            if let Some(observer) = &mut self.observer {
-                observer.action(now, &action);
-            }
             match action {
                 Action::Net(action) => {
                     let_go(&action, &self.net, self.processes.as_mut());
@@ -328,6 +325,7 @@ impl<M: Machine> Driver<M> {
 impl<M: Machine> Drop for Driver<M> {
     fn drop(&mut self) {
         self.mailbox.close();
+        self.observers.ended(&self.machine);
     }
 }
 

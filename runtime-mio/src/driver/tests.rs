@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 use xxnet_core::disk::{DiskDone, DiskRequest, Source};
 use xxnet_core::net::Endpoint;
@@ -108,7 +109,7 @@ fn with_echo<T>(work: impl FnOnce(SocketAddr) -> T) -> T {
 struct Clerk(std::sync::mpsc::Sender<&'static str>);
 
 impl Observer<Echo> for Clerk {
-    fn event(&mut self, _now: Instant, event: &Event<Ask>) {
+    fn event(&mut self, _now: Instant, _: &Echo, event: &Event<Ask>) {
         let word = match event {
             Event::Command(_) => "command",
             Event::Net(_) => "net event",
@@ -380,4 +381,51 @@ fn a_driver_that_is_dropped_releases_who_waits_for_it() {
     let waiting = thread::spawn(move || handle.send(Action::Process(spawn())));
     drop(driver);
     assert!(matches!(waiting.join().unwrap(), Err(SendError::Closed(_))));
+}
+
+/// Tells a channel what it is told.
+struct Witness(mpsc::Sender<String>);
+
+impl Observer<Relay> for Witness {
+    fn event(&mut self, _now: Instant, _machine: &Relay, event: &Event<Action<Event<()>>>) {
+        self.0.send(format!("given {event:?}")).unwrap();
+    }
+
+    fn action(&mut self, _now: Instant, action: &Action<Event<()>>) {
+        self.0.send(format!("asks {action:?}")).unwrap();
+    }
+
+    fn finished(&mut self, _now: Instant, _machine: &Relay) {
+        self.0.send("finished".to_owned()).unwrap();
+    }
+
+    fn ended(&mut self, _machine: &Relay) {
+        self.0.send("ended".to_owned()).unwrap();
+    }
+}
+
+#[test]
+fn observers_are_told_each_event_before_its_actions() {
+    let mut driver = Driver::new(Relay, Options::default()).unwrap();
+    let (one, first) = mpsc::channel();
+    let (two, second) = mpsc::channel();
+    driver.observe(Box::new(Witness(one)));
+    driver.observe(Box::new(Witness(two)));
+    let command = Action::Process(spawn());
+    driver.handle().send(command.clone()).unwrap();
+    driver.run(|_, _| Flow::Stop).unwrap();
+    drop(driver);
+    let failed = ProcessEvent::SpawnFailed { run: RunId(1), error: SpawnError::System(libc::ENOSYS) };
+    let failed: Event<()> = Event::Process(failed);
+    let wanted = [
+        format!("given {:?}", Event::Command::<Action<Event<()>>>(command.clone())),
+        format!("asks {command:?}"),
+        "finished".to_owned(),
+        format!("given {failed:?}"),
+        format!("asks {:?}", Action::Notify(failed)),
+        "finished".to_owned(),
+        "ended".to_owned(),
+    ];
+    assert_eq!(first.try_iter().collect::<Vec<_>>(), wanted);
+    assert_eq!(second.try_iter().collect::<Vec<_>>(), wanted);
 }

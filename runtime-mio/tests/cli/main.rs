@@ -13,6 +13,7 @@ mod lists;
 mod messages;
 mod namespace;
 mod ping;
+mod recordings;
 mod restarts;
 mod run;
 mod storm;

@@ -148,7 +148,7 @@ impl Cluster {
             common.config("bench")?,
             executor,
             None,
-            None,
+            (None, None),
             |door| {
                 door.send(ExecutorCommand::Start);
                 Ok(())

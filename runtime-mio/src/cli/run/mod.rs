@@ -113,7 +113,7 @@ pub(crate) fn run(common: &Common, args: RunArgs) -> Outcome<u8> {
         config,
         executor,
         workshop.map(|workshop| (workshop, base.as_path())),
-        tracer,
+        (tracer, None),
         |door| {
             session.borrow_mut().begin(door)?;
             door.send(ExecutorCommand::Start);

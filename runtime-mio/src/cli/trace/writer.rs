@@ -176,7 +176,7 @@ impl Tracer {
 }
 
 impl<M: Machine<Command: InWords, Notice: InWords>> Observer<M> for Tracer {
-    fn event(&mut self, now: Instant, event: &Event<M::Command>) {
+    fn event(&mut self, now: Instant, _: &M, event: &Event<M::Command>) {
         self.event(now, event);
     }
 
