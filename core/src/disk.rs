@@ -12,6 +12,7 @@
 //! order; it comes last, so that the first byte leaves before the last one is hashed. Ten thousand small files cost a
 //! handful of blocks, and a transfer resumes at a block number (seed §3.1.2; ledger F6, F11).
 
+use crate::system::SystemError;
 use crate::{FolderId, OpId, TreeId};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
@@ -310,7 +311,7 @@ impl fmt::Display for FileError {
             FileErrorKind::UnknownFile => "is no file of this task",
             FileErrorKind::Busy => "too many requests at once",
             FileErrorKind::System(number) => {
-                return write!(f, "{}: system error {number}", self.name);
+                return write!(f, "{}: {}", self.name, SystemError(number));
             }
         };
         if self.name.is_empty() { f.write_str(what) } else { write!(f, "{}: {what}", self.name) }

@@ -100,6 +100,7 @@ pub mod process;
 #[doc = include_str!("../WIRE.md")]
 pub mod protocol {}
 pub mod registry;
+mod system;
 pub mod time;
 pub mod timers;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! Commands as the machines see them: started, streamed, killed whole, reaped.
 
+use crate::system::SystemError;
 use crate::time::Instant;
 use crate::{FolderId, RunId};
 use alloc::vec::Vec;
@@ -170,7 +171,7 @@ impl fmt::Display for SpawnError {
             Self::NotFound => f.write_str("command not found"),
             Self::NotExecutable => f.write_str("the file is there but cannot be executed"),
             Self::Late => f.write_str("its lease had run out before it could start"),
-            Self::System(number) => write!(f, "the system could not start it (error {number})"),
+            Self::System(number) => write!(f, "the system could not start it: {}", SystemError(*number)),
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod descriptors;
 mod faults;
 mod files;
 mod full_disk;
