@@ -81,6 +81,11 @@ impl Contract {
         self.listeners.iter().find_map(armed)
     }
 
+    /// Whether the link is open or has yet to end.
+    pub fn knows(&self, link: LinkId) -> bool {
+        self.links.contains_key(&link)
+    }
+
     /// Links that are open.
     pub fn open_links(&self) -> Vec<LinkId> {
         let open = |(id, link): (&LinkId, &Link)| (!link.dialling && !link.closing).then_some(*id);

@@ -135,9 +135,11 @@ impl<M: Subject> Stage<M> {
     // ---- the machine ----
 
     fn feed(&mut self, event: Event<M::Command>) {
+        if std::env::var("XTRACE").is_ok() { let t=format!("{event:?}"); eprintln!("{:?} < {}", self.now, &t[..t.len().min(300)]); }
         self.machine.handle(self.now, event, &mut self.actions);
         let asked: Vec<_> = self.actions.drain().collect();
         for action in asked {
+            if std::env::var("XTRACE").is_ok() { let t=format!("{action:?}"); eprintln!("      > {}", &t[..t.len().min(300)]); }
             match action {
                 Action::Net(action) => self.asked(action),
                 Action::Disk(action) => {
@@ -570,8 +572,8 @@ impl<M: Subject> Stage<M> {
             4 => NetEvent::DialFailed { link, error: NetError::Refused },
             _ => NetEvent::Received { link, data: Bytes::from_static(b"late") },
         };
-        // What a living link may hear at any time is no stray.
-        if !self.contract.awaits(&event) && !self.contract.open_links().contains(&link) {
+        // A link that is there may hear much at any time, and one that is being closed only that.
+        if !self.contract.knows(link) {
             self.feed(Event::Net(event));
         }
     }
