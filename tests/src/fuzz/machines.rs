@@ -2,7 +2,8 @@
 
 use super::peer::{PLAIN, SESSION, address};
 use super::source::Source;
-use super::stage::{Subject, play};
+use super::stage::{self, Subject, play};
+use std::collections::BTreeSet;
 use super::words;
 use bytes::Bytes;
 use std::time::Duration;
@@ -40,6 +41,18 @@ pub fn executor(data: &[u8]) {
 /// The client.
 pub fn client(data: &[u8]) {
     play::<Client>(data);
+}
+
+/// What a machine's story makes it ask and tell, by name; nothing for the decoders, which have no story.
+pub fn marks(target: &str, data: &[u8]) -> BTreeSet<String> {
+    match target {
+        "connections" => stage::marks::<Connections>(data),
+        "messenger" => stage::marks::<Messenger>(data),
+        "registry" => stage::marks::<Registry>(data),
+        "executor" => stage::marks::<Executor>(data),
+        "client" => stage::marks::<Client>(data),
+        _ => BTreeSet::new(),
+    }
 }
 
 /// Where the machine listens.

@@ -17,7 +17,7 @@ mod words;
 
 pub use contract::Contract;
 pub use decoders::{manifest_decoder, message_decoder, pack_decoder, value_decoder};
-pub use machines::{client, connections, executor, messenger, registry};
+pub use machines::{client, connections, executor, marks, messenger, registry};
 pub use source::Source;
 
 /// A target's name, as in `fuzz/fuzz_targets` and `fuzz/corpus`, and its body.

@@ -10,7 +10,7 @@ use super::source::Source;
 use super::stream::Stream;
 use super::words::{self, FILE_LEN, MANIFEST_LEN, On};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use xxnet_core::connection::{ConnectionCommand, Connections, KindId};
 use xxnet_core::disk::{BLOCK, Beside, DiskAction, DiskDone, DiskEvent, DiskRequest, Hash};
@@ -65,6 +65,8 @@ struct Stage<M: Subject> {
     streams: Vec<Stream>,
     /// Ids that a stray completion may name.
     links_seen: u64,
+    /// What was asked and told so far, by name, if anybody wants to know.
+    marks: Option<BTreeSet<String>>,
 }
 
 /// Limits that a short story can reach.
@@ -95,19 +97,36 @@ fn config(instance: InstanceId, limits: &Limits) -> Config {
 
 /// Plays the story that the bytes tell, then ends the machine and sees that nothing is left of it.
 pub(super) fn play<M: Subject>(data: &[u8]) {
-    let mut source = Source::new(data);
-    let mut stage = Stage::<M>::open();
-    for _ in 0..STEPS {
-        if source.is_empty() {
-            break;
-        }
-        stage.step(&mut source);
-    }
-    stage.close();
+    _ = Stage::<M>::open(false).play(data);
+}
+
+/// The same, and tells what was asked and told on the way: how deep the story leads.
+pub(super) fn marks<M: Subject>(data: &[u8]) -> BTreeSet<String> {
+    Stage::<M>::open(true).play(data)
+}
+
+/// `Net(Send` of `Net(Send { link: …`; `Notify(Event(Received` of a notice within a notice.
+fn mark(action: &impl std::fmt::Debug) -> String {
+    // A disk request stands behind its number.
+    let text = format!("{action:?}");
+    let text = text.split_once("request: ").map_or(text.clone(), |(_, request)| format!("Disk({request}"));
+    let names = text.split(|c: char| !c.is_alphanumeric() && c != '(').next().unwrap_or_default();
+    names.trim_end_matches(|c: char| c == '(' || c.is_numeric()).to_string()
 }
 
 impl<M: Subject> Stage<M> {
-    fn open() -> Self {
+    fn play(mut self, data: &[u8]) -> BTreeSet<String> {
+        let mut source = Source::new(data);
+        for _ in 0..STEPS {
+            if source.is_empty() {
+                break;
+            }
+            self.step(&mut source);
+        }
+        self.close()
+    }
+
+    fn open(marked: bool) -> Self {
         let limits = limits();
         let peer = |i| Peer::new(Connections::new(&config(peer::instance(i), &Limits::default())));
         let mut stage = Self {
@@ -120,6 +139,7 @@ impl<M: Subject> Stage<M> {
             peers: (0..PEERS).map(peer).collect(),
             streams: Vec::new(),
             links_seen: 0,
+            marks: marked.then(BTreeSet::new),
         };
         for i in 0..PEERS {
             let asked = stage.peers[i].open(i);
@@ -135,12 +155,10 @@ impl<M: Subject> Stage<M> {
     // ---- the machine ----
 
     fn feed(&mut self, event: Event<M::Command>) {
-        if std::env::var("XTRACE").is_ok() { let t=format!("{event:?}"); eprintln!("{:?} < {}", self.now, &t[..t.len().min(300)]); }
         self.machine.handle(self.now, event, &mut self.actions);
         let asked: Vec<_> = self.actions.drain().collect();
         for action in asked {
-            if std::env::var("XTRACE").is_ok() { let t=format!("{action:?}"); eprintln!("      > {}", &t[..t.len().min(300)]); }
-            match action {
+                match action {
                 Action::Net(action) => self.asked(action),
                 Action::Disk(action) => {
                     self.contract.asked_disk(&action);
@@ -581,7 +599,7 @@ impl<M: Subject> Stage<M> {
     // ---- the end ----
 
     /// The machine is ended; with everything completed, nothing may be left.
-    fn close(mut self) {
+    fn close(mut self) -> BTreeSet<String> {
         self.settle();
         if let Some(command) = M::closing() {
             self.feed(Event::Command(command));
@@ -593,7 +611,7 @@ impl<M: Subject> Stage<M> {
                 && self.machine.census()[..3] == [0; 3]
                 && self.contract.owed() == [0; 4]
             {
-                return;
+                return self.marks.unwrap_or_default();
             }
             if let Some(event) = self.runs.due(true) {
                 self.feed(Event::Process(event));
