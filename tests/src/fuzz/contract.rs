@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use xxnet_core::disk::{DiskAction, DiskRequest};
 use xxnet_core::net::{NetAction, NetEvent};
-use xxnet_core::{LinkId, Limits, ListenerId, OpId, QueryId, TreeId};
+use xxnet_core::{Limits, LinkId, ListenerId, OpId, QueryId, TreeId};
 
 /// Most bytes that one read may ask for.
 const MAX_READ: usize = 8 << 20;
@@ -150,9 +150,9 @@ impl Contract {
             NetEvent::Received { link, .. } => at(link, |link| link.recv = None),
             NetEvent::PeerClosed { link } => at(link, |link| (link.recv, link.ended) = (None, true)),
             NetEvent::ShutdownDone { link } => at(link, |link| link.shutting = false),
-            NetEvent::DialFailed { link, .. }
-            | NetEvent::Broken { link, .. }
-            | NetEvent::Closed { link } => _ = self.links.remove(link),
+            NetEvent::DialFailed { link, .. } | NetEvent::Broken { link, .. } | NetEvent::Closed { link } => {
+                _ = self.links.remove(link)
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use super::peer::{PLAIN, SESSION, address};
 use super::source::Source;
 use super::stage::{self, Subject, play};
-use std::collections::BTreeSet;
 use super::words;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use xxnet_core::client::{Client, ClientCommand};
 use xxnet_core::connection::{ConnectionCommand, ConnectionKind, Connections, KindId, LinkRule, Role};

@@ -107,7 +107,11 @@ impl Peer {
     }
 
     pub(super) fn tick(&mut self, now: Instant) -> Vec<NetAction> {
-        if self.machine.deadline().is_some_and(|at| at <= now) { self.handle(now, Event::Tick) } else { vec![] }
+        if self.machine.deadline().is_some_and(|at| at <= now) {
+            self.handle(now, Event::Tick)
+        } else {
+            vec![]
+        }
     }
 
     fn handle(&mut self, now: Instant, event: Event<ConnectionCommand>) -> Vec<NetAction> {
@@ -132,7 +136,8 @@ impl Peer {
                 return Some(ConnectionCommand::Connect { token: Token(0), id, target: None, expect: None });
             }
             ConnectionNotice::Event(
-                ConnectionEvent::Connected { id, kind, peer } | ConnectionEvent::Accepted { id, kind, peer, .. },
+                ConnectionEvent::Connected { id, kind, peer }
+                | ConnectionEvent::Accepted { id, kind, peer, .. },
             ) => {
                 self.connected.push((id, kind, 0));
                 self.far.push(peer.connection);

@@ -97,7 +97,9 @@ impl Runs {
 
     /// What must happen of itself: a start is answered, a killed run ends, what is outstanding on an ended one completes.
     pub(super) fn due(&mut self, all: bool) -> Option<ProcessEvent> {
-        let due = |run: &Run| !run.spawned || (!run.exited && (run.killed || all)) || (run.exited && !run.is_over());
+        let due = |run: &Run| {
+            !run.spawned || (!run.exited && (run.killed || all)) || (run.exited && !run.is_over())
+        };
         let id = self.all.iter().find_map(|(id, run)| due(run).then_some(*id))?;
         self.event(id, if self.all[&id].exited { 2 } else { 0 })
     }

@@ -16,9 +16,7 @@ use xxnet_core::connection::{ConnectionCommand, Connections, KindId};
 use xxnet_core::disk::{BLOCK, Beside, DiskAction, DiskDone, DiskEvent, DiskRequest, Hash};
 use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::pack::{DataPack, PackType};
-use xxnet_core::{
-    Action, Actions, ClusterKey, Config, Event, InstanceId, Instant, Limits, LinkId, Machine,
-};
+use xxnet_core::{Action, Actions, ClusterKey, Config, Event, InstanceId, Instant, Limits, LinkId, Machine};
 
 /// Steps of one story at most.
 const STEPS: usize = 600;
@@ -158,7 +156,7 @@ impl<M: Subject> Stage<M> {
         self.machine.handle(self.now, event, &mut self.actions);
         let asked: Vec<_> = self.actions.drain().collect();
         for action in asked {
-                match action {
+            match action {
                 Action::Net(action) => self.asked(action),
                 Action::Disk(action) => {
                     self.contract.asked_disk(&action);
@@ -196,7 +194,9 @@ impl<M: Subject> Stage<M> {
             }
             NetAction::Close { link } => {
                 self.links_seen = self.links_seen.max(link.0);
-                self.pending.retain(|pending| !matches!(pending, Pending::Net(other) if link_of(other) == Some(*link)));
+                self.pending.retain(
+                    |pending| !matches!(pending, Pending::Net(other) if link_of(other) == Some(*link)),
+                );
                 self.end(*link);
             }
             NetAction::Shutdown { link } => self.end(*link),
@@ -268,8 +268,8 @@ impl<M: Subject> Stage<M> {
         let end = accepting.map(|(i, (_, link))| (i, link));
         self.streams.push(Stream::new(link, end));
         if let Some((i, (listener, link))) = accepting {
-            let asked =
-                self.peers[i].net(self.now, NetEvent::Accepted { listener, link, peer: local, local: address });
+            let asked = self.peers[i]
+                .net(self.now, NetEvent::Accepted { listener, link, peer: local, local: address });
             self.carry_peer(i, asked);
         }
         self.net(event);
@@ -277,7 +277,8 @@ impl<M: Subject> Stage<M> {
 
     /// A link breaks; its peer learns it as an end.
     fn broke(&mut self, link: LinkId, error: NetError) {
-        self.pending.retain(|pending| !matches!(pending, Pending::Net(other) if link_of(other) == Some(link)));
+        self.pending
+            .retain(|pending| !matches!(pending, Pending::Net(other) if link_of(other) == Some(link)));
         self.end(link);
         self.net(NetEvent::Broken { link, error });
     }
@@ -430,7 +431,8 @@ impl<M: Subject> Stage<M> {
             }
         }
         let open = self.contract.open_links();
-        self.streams.retain(|stream| open.contains(&stream.machine) || (stream.peer.is_some() && !stream.peer_told));
+        self.streams
+            .retain(|stream| open.contains(&stream.machine) || (stream.peer.is_some() && !stream.peer_told));
     }
 
     fn tick(&mut self) {
@@ -487,7 +489,9 @@ impl<M: Subject> Stage<M> {
                     *byte ^= 1 << source.below(8);
                 }
             }),
-            26 => self.on_stream(source, |stream, source| stream.to_machine.extend_from_slice(source.bytes(60))),
+            26 => {
+                self.on_stream(source, |stream, source| stream.to_machine.extend_from_slice(source.bytes(60)))
+            }
             27 => self.on_stream(source, |stream, _| stream.ended = true),
             28 => {
                 let open = self.contract.open_links();
@@ -622,7 +626,11 @@ impl<M: Subject> Stage<M> {
             self.tick();
         }
         let (census, owed) = (self.machine.census(), self.contract.owed());
-        panic!("it never ends: {census:?}, {owed:?}, {} runs, {:?}", self.runs.len(), self.machine.unfinished());
+        panic!(
+            "it never ends: {census:?}, {owed:?}, {} runs, {:?}",
+            self.runs.len(),
+            self.machine.unfinished()
+        );
     }
 }
 

@@ -269,7 +269,9 @@ pub(super) fn answer(
             0 | 1 => same(Accepted { task }.into()),
             _ => same(Assign { task, publisher: somewhere(source) }.into()),
         },
-        Message::Assign(Assign { task, .. }) => same(Taken { task, by: node(source), attempt: attempt(source) }.into()),
+        Message::Assign(Assign { task, .. }) => {
+            same(Taken { task, by: node(source), attempt: attempt(source) }.into())
+        }
         Message::Register(_) => same(Registered { address: somewhere(source) }.into()),
         Message::Claim(Claim { task, claim, stamp }) => {
             let number = AttemptNumber(source.number());
