@@ -124,6 +124,7 @@ impl Executor {
         let names = held.spec.inputs.iter().chain(held.spec.outputs.iter().filter_map(named));
         let bad = names.map(|name| &name.0).find(|name| manifest::check_name(name).is_err()).cloned();
         let files = !held.spec.inputs.is_empty() || !held.spec.outputs.is_empty();
+        let no_command = held.spec.argv.is_empty();
         self.worker.hold(task, held);
         self.worker.timers.set((task, EntryTimer::Deadline), deadline);
         out.notify(ExecutorNotice::AttemptGranted { task, attempt, publisher: task.publisher });
@@ -131,6 +132,8 @@ impl Executor {
         if let Some(name) = bad {
             let error = FileError::new(FileErrorKind::Escapes, Blob(name).display());
             self.stop_attempt(now, task, StopReason::Input(error), out);
+        } else if no_command {
+            self.stop_attempt(now, task, StopReason::Spawn(SpawnError::NotFound), out);
         } else if files {
             self.want_lane(now, task.publisher, Lane::File, task, out);
         }

@@ -173,7 +173,8 @@ impl Messenger {
             None => self.peers.add(to.clone(), Backoff::new(self.config.limits.backoff)),
         };
         self.send_all(now, peer, packs.into_iter().map(|pack| (token, pack)), out);
-        self.dial(now, peer, out);
+        // Forgotten again if nothing of it could be queued.
+        self.release(now, peer, out);
     }
 
     /// Queues all, then lets them leave together.

@@ -1,21 +1,9 @@
-//! The bodies of the fuzz targets: each takes any bytes and panics if a promise is broken. Stable tests run them over the
-//! committed corpus and over random bytes; `cargo fuzz` looks for more.
+//! Whatever is decoded from bytes: packs, values, messages, manifests.
 
 use bytes::{Bytes, BytesMut};
 use xxnet_core::manifest::{EntryKind, Manifest};
 use xxnet_core::message::Message;
 use xxnet_core::pack::{DataHeader, DataPack, DecodeError, Decoder, Dict, PackType, encode_into};
-
-/// A target's name, as in `fuzz/fuzz_targets` and `fuzz/corpus`, and its body.
-pub type Target = (&'static str, fn(&[u8]));
-
-/// All targets.
-pub const TARGETS: [Target; 4] = [
-    ("pack_decoder", pack_decoder),
-    ("value_decoder", value_decoder),
-    ("message_decoder", message_decoder),
-    ("manifest_decoder", manifest_decoder),
-];
 
 /// Largest data that the fuzzed decoder takes: small, so that the limit itself is reached.
 const MAX_DATA: u32 = 2000;
