@@ -2,6 +2,7 @@
 //! a second runtime, on tokio, that is the guide to writing one.
 
 pub mod conformance;
+#[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod proxy;
 #[cfg(feature = "tokio")]

@@ -5,6 +5,7 @@
 //! the right key and say what they like, when they like, on a network, a disk and processes that fail as the bytes say. The
 //! [`contract`] watches what it asks of them.
 
+mod cluster;
 mod contract;
 mod decoders;
 mod machines;
@@ -15,6 +16,7 @@ mod stage;
 mod stream;
 mod words;
 
+pub use cluster::cluster;
 pub use contract::Contract;
 pub use decoders::{manifest_decoder, message_decoder, pack_decoder, value_decoder};
 pub use machines::{client, connections, executor, marks, messenger, registry};
@@ -24,7 +26,7 @@ pub use source::Source;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("pack_decoder", pack_decoder),
     ("value_decoder", value_decoder),
     ("message_decoder", message_decoder),
@@ -34,4 +36,5 @@ pub const TARGETS: [Target; 9] = [
     ("registry", registry),
     ("executor", executor),
     ("client", client),
+    ("cluster", cluster),
 ];
