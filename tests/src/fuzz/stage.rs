@@ -156,6 +156,9 @@ impl<M: Subject> Stage<M> {
         self.machine.handle(self.now, event, &mut self.actions);
         let asked: Vec<_> = self.actions.drain().collect();
         for action in asked {
+            if let Some(marks) = &mut self.marks {
+                marks.insert(mark(&action));
+            }
             match action {
                 Action::Net(action) => self.asked(action),
                 Action::Disk(action) => {
