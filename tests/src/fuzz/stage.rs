@@ -561,6 +561,7 @@ impl<M: Subject> Stage<M> {
         let id = match which {
             On::Same => on,
             On::Files => files.map_or(on, |at| peer.connected[at].0),
+            On::Tasks => peer.connected.iter().rfind(|row| row.1 == KindId::TASK).map_or(on, |row| row.0),
         };
         let asked = peer.send(now, id, message.into_pack());
         self.carry_peer(i, asked);
