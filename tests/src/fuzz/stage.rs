@@ -493,7 +493,9 @@ impl<M: Subject> Stage<M> {
                 }
             }),
             26 => {
-                self.on_stream(source, |stream, source| stream.to_machine.extend_from_slice(source.bytes(60)))
+                self.on_stream(source, |stream, source| {
+                    stream.to_machine.extend_from_slice(source.bytes(60));
+                });
             }
             27 => self.on_stream(source, |stream, _| stream.ended = true),
             28 => {
