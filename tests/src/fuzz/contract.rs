@@ -151,7 +151,7 @@ impl Contract {
             NetEvent::PeerClosed { link } => at(link, |link| (link.recv, link.ended) = (None, true)),
             NetEvent::ShutdownDone { link } => at(link, |link| link.shutting = false),
             NetEvent::DialFailed { link, .. } | NetEvent::Broken { link, .. } | NetEvent::Closed { link } => {
-                _ = self.links.remove(link)
+                _ = self.links.remove(link);
             }
         }
     }

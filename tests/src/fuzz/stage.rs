@@ -156,6 +156,9 @@ impl<M: Subject> Stage<M> {
         self.machine.handle(self.now, event, &mut self.actions);
         let asked: Vec<_> = self.actions.drain().collect();
         for action in asked {
+            if let Some(marks) = &mut self.marks {
+                marks.insert(mark(&action));
+            }
             match action {
                 Action::Net(action) => self.asked(action),
                 Action::Disk(action) => {
@@ -490,7 +493,9 @@ impl<M: Subject> Stage<M> {
                 }
             }),
             26 => {
-                self.on_stream(source, |stream, source| stream.to_machine.extend_from_slice(source.bytes(60)))
+                self.on_stream(source, |stream, source| {
+                    stream.to_machine.extend_from_slice(source.bytes(60));
+                });
             }
             27 => self.on_stream(source, |stream, _| stream.ended = true),
             28 => {
@@ -558,6 +563,7 @@ impl<M: Subject> Stage<M> {
         let id = match which {
             On::Same => on,
             On::Files => files.map_or(on, |at| peer.connected[at].0),
+            On::Tasks => peer.connected.iter().rfind(|row| row.1 == KindId::TASK).map_or(on, |row| row.0),
         };
         let asked = peer.send(now, id, message.into_pack());
         self.carry_peer(i, asked);

@@ -252,6 +252,8 @@ pub(super) fn any(source: &mut Source<'_>, now: Instant) -> Message {
 pub(super) enum On {
     /// The one that the question came on.
     Same,
+    /// A task connection.
+    Tasks,
     /// A file connection.
     Files,
 }
@@ -266,9 +268,18 @@ pub(super) fn answer(
     let same = |message| Some((On::Same, message));
     match heard.clone() {
         Message::Publish(Publish { task, .. }) => match source.below(4) {
-            0 | 1 => same(Accepted { task }.into()),
-            _ => same(Assign { task, publisher: somewhere(source) }.into()),
+            0 => same(Accepted { task }.into()),
+            1 => same(Assign { task, publisher: somewhere(source) }.into()),
+            _ => {
+                let claim = ClaimNumber(source.number());
+                Some((On::Tasks, Claim { task, claim, stamp: now }.into()))
+            }
         },
+        Message::Register(_) | Message::Heartbeat(_) if source.rarely(2) => {
+            let (peer, number) = (source.below(3), 1 + source.below(3) as u64);
+            let task = TaskId { publisher: instance(peer), number };
+            same(Assign { task, publisher: address(peer).into() }.into())
+        }
         Message::Assign(Assign { task, .. }) => {
             same(Taken { task, by: node(source), attempt: attempt(source) }.into())
         }
