@@ -33,7 +33,7 @@ impl fmt::Debug for Hash {
 
 /// A request to the disk; each gets exactly one [`DiskEvent`] with its `op`. Requests may complete in any order; the
 /// machines keep the order that matters by waiting.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DiskAction {
     /// Names the completion.
     pub op: OpId,
@@ -42,7 +42,7 @@ pub struct DiskAction {
 }
 
 /// What a machine asks of the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DiskRequest {
     /// Make an attempt's empty private folder → [`DiskDone::Nothing`].
     MakeFolder {
@@ -114,7 +114,7 @@ pub enum DiskRequest {
 }
 
 /// What a tree is read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A file or folder of the user's, by its path on this machine.
     Path {
@@ -137,7 +137,7 @@ pub enum Source {
 }
 
 /// Where a tree is written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Into an attempt's folder, which nobody sees before the task starts.
     Work {
@@ -163,7 +163,7 @@ pub enum Target {
 }
 
 /// The one completion of a [`DiskAction`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DiskEvent {
     /// Which request.
     pub op: OpId,
@@ -172,7 +172,7 @@ pub struct DiskEvent {
 }
 
 /// What a disk request brings back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DiskDone {
     /// It is done.
     Nothing,
@@ -205,7 +205,7 @@ pub enum DiskDone {
 }
 
 /// Changes that met something of the user's own and stand beside it, under other names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Beside {
     /// The first [`MOST`](Self::MOST) of them.
     pub first: Vec<Aside>,
@@ -214,7 +214,7 @@ pub struct Beside {
 }
 
 /// One of [`Beside`], for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Aside {
     /// Where the user's own stands, or stood if the user has removed it.
     pub own: String,
@@ -236,7 +236,7 @@ impl Beside {
 }
 
 /// Why a file did not arrive, or a disk request failed. Travels, so that the other end can say it too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct FileError {
     /// What went wrong.
     pub kind: FileErrorKind,
@@ -252,7 +252,7 @@ impl FileError {
 }
 
 /// The kinds of [`FileError`]; pinned by golden vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum FileErrorKind {
     /// There is no such file or folder.
     NotFound,

@@ -8,7 +8,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Which of a command's two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum Stream {
     /// Standard output.
     Stdout,
@@ -30,7 +30,7 @@ impl Stream {
 }
 
 /// What to run, where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RunSpec {
     /// The command and its arguments, as bytes; at least one. Found by the run's own `PATH`.
     pub argv: Vec<Vec<u8>>,
@@ -43,7 +43,7 @@ pub struct RunSpec {
 }
 
 /// A request about a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProcessAction {
     /// Start a command in a process group of its own → [`ProcessEvent::Spawned`], and later [`ProcessEvent::Exited`]; or
     /// [`ProcessEvent::SpawnFailed`]. Refused if the deadline has passed when it would start (PROTOCOL A6).
@@ -93,7 +93,7 @@ pub enum ProcessAction {
 }
 
 /// What happens to a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProcessEvent {
     /// The command runs.
     Spawned {
@@ -143,7 +143,7 @@ pub enum ProcessEvent {
 }
 
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum ExitStatus {
     /// By itself, with a code of 0 to 255.
     Code(i32),
@@ -152,7 +152,7 @@ pub enum ExitStatus {
 }
 
 /// Why a command could not be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum SpawnError {
     /// No such command.
     NotFound,

@@ -13,7 +13,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 /// One input of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InputFile {
     /// Path on this machine, as bytes.
     pub path: Vec<u8>,
@@ -22,7 +22,7 @@ pub struct InputFile {
 }
 
 /// One result of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OutputFile {
     /// A file or folder that the task makes.
     Named {
@@ -36,7 +36,7 @@ pub enum OutputFile {
 }
 
 /// A task to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskSpec {
     /// The command and its arguments; at least one.
     pub argv: Vec<Vec<u8>>,
@@ -61,7 +61,7 @@ pub struct TaskSpec {
 }
 
 /// What the application asks of an executor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ExecutorCommand {
     /// Listen, register, begin; once, first.
     Start,
@@ -99,7 +99,7 @@ pub enum ExecutorCommand {
 }
 
 /// Why a task was not published; nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PublishError {
     /// No command was given, or a limit of [`TaskSpec`] is exceeded; says which.
     Invalid(&'static str),
@@ -116,7 +116,7 @@ pub enum PublishError {
 }
 
 /// The ten steps of a task (seed 3.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskStep {
     /// 1: the publisher's registration connection publishes.
     Published = 1,
@@ -141,7 +141,7 @@ pub enum TaskStep {
 }
 
 /// The four steps of a file request (seed 3.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileStep {
     /// 1: asked for on the task connection, with the file-connection id and the callback id.
     Requested = 1,
@@ -154,7 +154,7 @@ pub enum FileStep {
 }
 
 /// How a task ended, in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// It ran.
     Done {
@@ -193,7 +193,7 @@ impl Ending {
 }
 
 /// What an executor tells the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ExecutorNotice {
     /// It can be dialled.
     Listening(SocketAddr),

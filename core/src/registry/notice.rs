@@ -8,7 +8,7 @@ use alloc::string::String;
 use core::net::SocketAddr;
 
 /// What the application asks of a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RegistryCommand {
     /// Listen, and on nothing else; once, first.
     Listen(SocketAddr),
@@ -17,7 +17,7 @@ pub enum RegistryCommand {
 }
 
 /// What a registry tells the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RegistryNotice {
     /// It can be dialled.
     Listening(SocketAddr),
