@@ -9,6 +9,7 @@ pub mod calm;
 pub mod choices;
 pub mod clock;
 pub mod context;
+pub mod explore;
 pub mod failure;
 pub mod fault;
 pub mod lab;

@@ -7,6 +7,7 @@ use clap::Parser;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
+use xxnet_sim::explore::Explore;
 use xxnet_sim::fault::Fault;
 use xxnet_sim::runner::{Outcome, Summary, run_many, run_one};
 
@@ -35,6 +36,13 @@ struct Arguments {
     /// The last line is one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    command: Option<Subcommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    Explore(Explore),
 }
 
 fn main() -> ExitCode {
@@ -43,9 +51,10 @@ fn main() -> ExitCode {
         std::process::exit(if error.use_stderr() { 64 } else { 0 });
     });
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let code = match arguments.seed {
-        Some(seed) => replay(&mut out, &run_one(seed, arguments.trace)),
-        None => many(&mut out, &arguments),
+    let code = match (&arguments.command, arguments.seed) {
+        (Some(Subcommand::Explore(explore)), _) => explore.run(&mut out),
+        (None, Some(seed)) => replay(&mut out, &run_one(seed, arguments.trace)),
+        (None, None) => many(&mut out, &arguments),
     };
     // A reader that has gone away (`| head`) is no failure.
     let _ = out.flush();
