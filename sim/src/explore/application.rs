@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) received: Vec<[u8; 2]>,
     /// What was reported as not acknowledged.
     pub(super) undelivered: Vec<[u8; 2]>,
+    /// Whether its session was ever without a link.
+    pub(super) interrupted: bool,
     /// When it connects again, because it has no session.
     retry: Option<Instant>,
 }
@@ -80,6 +82,7 @@ impl Application {
             taking: None,
             received: Vec::new(),
             undelivered: Vec::new(),
+            interrupted: false,
             retry: None,
         })
     }
@@ -207,6 +210,8 @@ impl Peer {
                 ConnectionEvent::Connected { id, .. } | ConnectionEvent::Accepted { id, .. } => {
                     self.session = Some(id);
                     self.retry = None;
+                    // The first message goes at once, another at any moment.
+                    return (self.sent == 0).then_some(SEND);
                 }
                 ConnectionEvent::Received { id, pack } => {
                     self.received.push(content(&pack));
@@ -216,13 +221,16 @@ impl Peer {
                 ConnectionEvent::Undelivered { packs, .. } => {
                     self.undelivered.extend(packs.iter().map(content));
                 }
-                ConnectionEvent::Disconnected { id, reason, .. } => {
+                ConnectionEvent::Interrupted { .. } => self.interrupted = true,
+                ConnectionEvent::Disconnected { reason: DisconnectReason::ConnectedAs(id), .. } => {
+                    self.session = Some(id);
+                    self.retry = None;
+                }
+                ConnectionEvent::Disconnected { id, .. } => {
                     if self.session == Some(id) {
                         self.session = None;
                     }
-                    if !matches!(reason, DisconnectReason::ConnectedAs(_)) {
-                        self.look_again(now);
-                    }
+                    self.look_again(now);
                 }
                 _ => {}
             },

@@ -213,7 +213,7 @@ impl World {
             }
             Choice::Exit { node, run } => self.run(engine, node, Cause::Exit(run))?,
             Choice::Reap { node } => self.reap(node),
-            Choice::Wait => self.wait(engine),
+            Choice::Wait => self.wait(engine)?,
             Choice::Restart { node } => {
                 self.slots[usize::from(node)].incarnation += 1;
                 self.start(engine, node)?;
@@ -277,7 +277,9 @@ impl World {
         }
     }
 
-    fn wait(&mut self, engine: &Engine) {
+    /// If nothing was under way, everybody does at once what is due: what one says at that moment comes behind what all the
+    /// others do of themselves. If something was, each does it in any order with that.
+    fn wait(&mut self, engine: &mut Engine) -> Result<(), String> {
         let mut choices = Vec::new();
         let reads = self.reads(engine, &mut choices);
         self.own(engine, &mut choices, reads);
@@ -289,7 +291,8 @@ impl World {
                 .is_some_and(|up| engine.at(up).runs.get(run).is_some_and(|run| !run.killed)),
             _ => false,
         };
-        self.late -= u8::from(!choices.iter().all(running));
+        let late = !choices.iter().all(running);
+        self.late -= u8::from(late);
         let due = self.slots.iter().flat_map(|slot| {
             let process = slot.up.map(|up| (engine.deadline(up), &engine.at(up).runs));
             let (own, runs) = process.map_or((None, None), |(own, runs)| (own, Some(runs)));
@@ -300,6 +303,14 @@ impl World {
             let grid = u64::try_from(GRID.as_micros()).unwrap_or(1);
             self.now = Instant::from_micros(due.as_micros().next_multiple_of(grid));
         }
+        for node in 0..self.slots.len() {
+            let process = self.slots[node].up;
+            let due = process.and_then(|process| engine.deadline(process)).is_some_and(|at| at <= self.now);
+            if due && !late {
+                self.run(engine, node as u8, Cause::Tick)?;
+            }
+        }
+        Ok(())
     }
 
     fn crash(&mut self, engine: &Engine, node: u8, dark: bool) {
@@ -407,6 +418,10 @@ impl World {
 
     pub(super) fn has_one_whole_link(&self) -> bool {
         matches!(&self.wires[..], [wire] if wire.is_whole())
+    }
+
+    pub(super) fn incarnation(&self, node: usize) -> u8 {
+        self.slots[node].incarnation
     }
 
     pub(super) fn restarted(&self) -> bool {
