@@ -31,7 +31,8 @@ pub(super) struct Peer {
     asked: bool,
     listener: Option<ConnectionId>,
     made: Option<ConnectionId>,
-    pub(super) session: Option<ConnectionId>,
+    /// Sessions that live, the newest last: one may be with an instance that is dead.
+    pub(super) sessions: Vec<ConnectionId>,
     /// How many messages it sends, and has sent.
     messages: u8,
     pub(super) sent: u8,
@@ -76,7 +77,7 @@ impl Application {
             asked: false,
             listener: None,
             made: None,
-            session: None,
+            sessions: Vec::new(),
             messages,
             sent: 0,
             taking: None,
@@ -92,7 +93,7 @@ impl Application {
         match self {
             Self::Publisher { asked: false, .. } => Some(BEGIN),
             Self::Peer(peer) if !peer.asked => Some(BEGIN),
-            Self::Peer(peer) if peer.session.is_some() && peer.sent < peer.messages => Some(SEND),
+            Self::Peer(peer) if !peer.sessions.is_empty() && peer.sent < peer.messages => Some(SEND),
             Self::Idle { .. } | Self::Publisher { .. } | Self::Peer(_) => None,
         }
     }
@@ -166,7 +167,7 @@ impl Application {
             BEGIN => {
                 peer.asked = true;
                 let id = peer.made?;
-                peer.session.is_none().then_some(ConnectionCommand::Connect {
+                peer.sessions.is_empty().then_some(ConnectionCommand::Connect {
                     token,
                     id,
                     target: None,
@@ -174,7 +175,7 @@ impl Application {
                 })?
             }
             SEND => {
-                let id = peer.session?;
+                let id = *peer.sessions.last()?;
                 peer.sent += 1;
                 let pack = DataPack::new(PackType::DICT, vec![peer.incarnation, peer.sent]);
                 ConnectionCommand::SendPack { token, id, pack }
@@ -208,7 +209,7 @@ impl Peer {
             ConnectionNotice::Rejected { .. } => self.look_again(now),
             ConnectionNotice::Event(event) => match event {
                 ConnectionEvent::Connected { id, .. } | ConnectionEvent::Accepted { id, .. } => {
-                    self.session = Some(id);
+                    self.sessions.push(id);
                     self.retry = None;
                     // The first message goes at once, another at any moment.
                     return (self.sent == 0).then_some(SEND);
@@ -223,13 +224,12 @@ impl Peer {
                 }
                 ConnectionEvent::Interrupted { .. } => self.interrupted = true,
                 ConnectionEvent::Disconnected { reason: DisconnectReason::ConnectedAs(id), .. } => {
-                    self.session = Some(id);
+                    self.sessions.retain(|session| *session != id);
+                    self.sessions.push(id);
                     self.retry = None;
                 }
                 ConnectionEvent::Disconnected { id, .. } => {
-                    if self.session == Some(id) {
-                        self.session = None;
-                    }
+                    self.sessions.retain(|session| *session != id);
                     self.look_again(now);
                 }
                 _ => {}
@@ -240,7 +240,7 @@ impl Peer {
 
     /// Connects again after a while, if it has no session.
     fn look_again(&mut self, now: Instant) {
-        if self.session.is_none() && self.asked {
+        if self.sessions.is_empty() && self.asked {
             self.retry = Some(now + GRID);
         }
     }

@@ -205,7 +205,7 @@ fn dials_settled(engine: &Engine, world: &World) -> bool {
     let [(_, one), (_, two)] = peers[..] else { return false };
     let linked = peers.iter().all(|(machine, peer)| {
         let alone = machine.manager().census()[0] == 1;
-        alone && peer.session.is_some_and(|id| machine.manager().is_linked(id))
+        alone && matches!(peer.sessions[..], [id] if machine.manager().is_linked(id))
     });
     linked
         && world.is_quiet(engine)

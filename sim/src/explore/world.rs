@@ -32,7 +32,7 @@ pub(super) struct World {
     /// Faults that may still happen, and times that time may still go on although something could happen before.
     faults: u8,
     late: u8,
-    /// Whether a fault has happened.
+    /// Whether a fault has happened, or time was late.
     hurt: bool,
 }
 
@@ -293,6 +293,7 @@ impl World {
         };
         let late = !choices.iter().all(running);
         self.late -= u8::from(late);
+        self.hurt |= late;
         let due = self.slots.iter().flat_map(|slot| {
             let process = slot.up.map(|up| (engine.deadline(up), &engine.at(up).runs));
             let (own, runs) = process.map_or((None, None), |(own, runs)| (own, Some(runs)));
