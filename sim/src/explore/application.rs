@@ -122,14 +122,14 @@ impl Application {
         }
     }
 
-    pub(super) fn to_registry(&self, number: u8) -> Option<RegistryCommand> {
+    pub(super) fn of_registry(&self, number: u8) -> Option<RegistryCommand> {
         match self {
             Self::Idle { node } if number == START => Some(RegistryCommand::Listen(address(*node))),
             _ => None,
         }
     }
 
-    pub(super) fn to_executor(&mut self, number: u8) -> Option<ExecutorCommand> {
+    pub(super) fn of_executor(&mut self, number: u8) -> Option<ExecutorCommand> {
         match (self, number) {
             (_, START) => Some(ExecutorCommand::Start),
             (Self::Publisher { asked, .. }, BEGIN) => {
@@ -146,7 +146,7 @@ impl Application {
         }
     }
 
-    pub(super) fn to_connections(&mut self, number: u8) -> Option<ConnectionCommand> {
+    pub(super) fn of_connections(&mut self, number: u8) -> Option<ConnectionCommand> {
         let Self::Peer(peer) = self else { return None };
         let token = Token(u64::from(number));
         Some(match number {

@@ -15,7 +15,7 @@ pub struct Explore {
     #[arg(long, default_value_t = 1)]
     faults: u8,
     /// How often on one way time may go on although something else could have happened before.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 0)]
     late: u8,
     /// Steps of the longest way, at most.
     #[arg(long)]

@@ -130,23 +130,29 @@ impl Node {
     fn command(&mut self, now: Instant, number: u8, queue: &mut Queue, effects: &mut Vec<Effect>) {
         match &mut self.brain {
             Brain::Registry(machine) => {
-                let command = self.application.to_registry(number);
+                let command = self.application.of_registry(number);
                 let mut actions = Actions::new();
-                command.map(|command| machine.handle(now, Event::Command(command), &mut actions));
+                if let Some(command) = command {
+                    machine.handle(now, Event::Command(command), &mut actions);
+                }
                 self.obey(now, actions, queue, effects, |_, _, _| {});
             }
             Brain::Executor(machine) => {
-                let command = self.application.to_executor(number);
+                let command = self.application.of_executor(number);
                 let mut actions = Actions::new();
-                command.map(|command| machine.handle(now, Event::Command(command), &mut actions));
+                if let Some(command) = command {
+                    machine.handle(now, Event::Command(command), &mut actions);
+                }
                 self.obey(now, actions, queue, effects, |application, notice, _| {
                     application.executor_tells(&notice);
                 });
             }
             Brain::Connections(machine) => {
-                let command = self.application.to_connections(number);
+                let command = self.application.of_connections(number);
                 let mut actions = Actions::new();
-                command.map(|command| machine.handle(now, Event::Command(command), &mut actions));
+                if let Some(command) = command {
+                    machine.handle(now, Event::Command(command), &mut actions);
+                }
                 self.obey(now, actions, queue, effects, |application, notice, queue| {
                     queue.extend(application.connections_tell(now, notice).map(Input::Command));
                 });

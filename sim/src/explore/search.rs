@@ -140,7 +140,7 @@ impl Search {
         [
             (frontier.known.len() >= bounds.states, "states"),
             (seen.depth >= bounds.depth, "depth"),
-            (seen.steps % 64 == 0 && began.elapsed() >= bounds.time, "time"),
+            (seen.steps.is_multiple_of(64) && began.elapsed() >= bounds.time, "time"),
         ]
         .into_iter()
         .find_map(|(reached, bound)| reached.then_some(bound))
