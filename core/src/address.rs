@@ -112,7 +112,7 @@ impl fmt::Display for Address {
 }
 
 /// Why a text is no address; says what one looks like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AddressError(pub String);
 
 impl fmt::Display for AddressError {

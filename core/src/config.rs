@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The shared secret of a cluster. Never printed, never sent; proven by [`handshake`](crate::handshake).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClusterKey(pub [u8; 32]);
 
 impl core::fmt::Debug for ClusterKey {
@@ -17,7 +17,7 @@ impl core::fmt::Debug for ClusterKey {
 }
 
 /// Who a node is, and what every machine of it shares.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Config {
     /// This run of this process.
     pub instance: InstanceId,
@@ -32,7 +32,7 @@ pub struct Config {
 }
 
 /// Limits and timeouts. [`Limits::validate`] names the first that contradicts another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest data of one pack, in bytes; larger ones are refused before anything is allocated (4 MiB).
     pub max_data: u32,
@@ -135,7 +135,7 @@ impl Default for Limits {
 }
 
 /// Two settings that contradict each other; names both.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LimitsError(pub &'static str);
 
 impl core::fmt::Display for LimitsError {
@@ -194,7 +194,7 @@ impl Config {
 }
 
 /// What an executor is beyond its [`Config`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExecutorConfig {
     /// The registries it registers with; none is allowed (it then works only for itself).
     pub registries: Vec<Address>,

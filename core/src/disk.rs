@@ -34,7 +34,7 @@ impl fmt::Debug for Hash {
 
 /// A request to the disk; each gets exactly one [`DiskEvent`] with its `op`. Requests may complete in any order; the
 /// machines keep the order that matters by waiting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct DiskAction {
     /// Names the completion.
     pub op: OpId,
@@ -43,7 +43,7 @@ pub struct DiskAction {
 }
 
 /// What a machine asks of the disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum DiskRequest {
     /// Make an attempt's empty private folder → [`DiskDone::Nothing`].
     MakeFolder {
@@ -115,7 +115,7 @@ pub enum DiskRequest {
 }
 
 /// What a tree is read from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Source {
     /// A file or folder of the user's, by its path on this machine.
     Path {
@@ -138,7 +138,7 @@ pub enum Source {
 }
 
 /// Where a tree is written to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Target {
     /// Into an attempt's folder, which nobody sees before the task starts.
     Work {
@@ -164,7 +164,7 @@ pub enum Target {
 }
 
 /// The one completion of a [`DiskAction`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DiskEvent {
     /// Which request.
     pub op: OpId,
@@ -173,7 +173,7 @@ pub struct DiskEvent {
 }
 
 /// What a disk request brings back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DiskDone {
     /// It is done.
     Nothing,
@@ -206,7 +206,7 @@ pub enum DiskDone {
 }
 
 /// Changes that met something of the user's own and stand beside it, under other names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Beside {
     /// The first [`MOST`](Self::MOST) of them.
     pub first: Vec<Aside>,
@@ -215,7 +215,7 @@ pub struct Beside {
 }
 
 /// One of [`Beside`], for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Aside {
     /// Where the user's own stands, or stood if the user has removed it.
     pub own: String,
@@ -237,7 +237,7 @@ impl Beside {
 }
 
 /// Why a file did not arrive, or a disk request failed. Travels, so that the other end can say it too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct FileError {
     /// What went wrong.
     pub kind: FileErrorKind,
@@ -253,7 +253,7 @@ impl FileError {
 }
 
 /// The kinds of [`FileError`]; pinned by golden vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum FileErrorKind {
     /// There is no such file or folder.
     NotFound,

@@ -42,7 +42,7 @@ type Proof = [u8; 32];
 const PROOF_LEN: usize = 32;
 
 /// The dialler's first words. Magic and version stay where they are in every version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Hello {
     /// [`MAGIC`].
     pub magic: [u8; 4],
@@ -79,7 +79,7 @@ impl Hello {
 }
 
 /// Where a session stands; all zero on plain kinds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Resume {
     /// The sender's generation of the session.
     pub generation: u64,
@@ -95,7 +95,7 @@ pub struct Resume {
 }
 
 /// The acceptor's answer. The proof is the payload's last 32 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Welcome {
     /// [`VERSION`].
     pub version: u16,
@@ -128,7 +128,7 @@ impl Welcome {
 }
 
 /// The dialler's proof.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Confirm {
     /// Where the session stands at the dialler, who has read the acceptor's.
     pub resume: Resume,
@@ -147,7 +147,7 @@ impl Confirm {
 }
 
 /// No. Sent instead of any of the others, or on an established link that its sender ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Refuse {
     /// The version that the sender speaks.
     pub version: u16,
@@ -160,7 +160,7 @@ pub struct Refuse {
 }
 
 /// Why a peer is refused; the numbers are pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum RefuseCode {
     /// The proof does not fit our key.
@@ -281,7 +281,7 @@ pub(crate) fn refusal(reason: &DisconnectReason) -> Option<RefuseCode> {
 }
 
 /// The dialler has said Hello and waits for Welcome.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct HelloSent {
     pub(crate) hello: Hello,
     hello_bytes: Vec<u8>,
@@ -336,7 +336,7 @@ pub(crate) fn read_hello(head: &[u8]) -> Result<Hello, DisconnectReason> {
 }
 
 /// The acceptor has said Welcome and waits for Confirm. Holds all that is known of a peer until then.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct WelcomeSent {
     pub(crate) hello: Hello,
     /// The id that the connection gets if it comes to be.

@@ -122,7 +122,7 @@ impl fmt::Debug for TaskId {
 }
 
 /// A task as people name it: the first hex digits of its publisher, a dash, the number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct TaskName {
     /// The first hex digits of the publisher's instance id, lower case; at least one.
     pub publisher: String,

@@ -97,6 +97,7 @@ pub mod needs;
 pub mod net;
 pub mod pack;
 pub mod process;
+mod random;
 #[doc = include_str!("../WIRE.md")]
 pub mod protocol {}
 pub mod registry;

@@ -39,7 +39,7 @@ pub(crate) struct Io<'a, N> {
 }
 
 /// What a link tells its owner.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 #[must_use]
 pub(crate) enum Heard {
     /// A stranger's first words; to be answered with [`Link::welcome`] or [`Link::refuse`].
@@ -60,7 +60,7 @@ pub(crate) enum Heard {
 }
 
 /// What each phase holds.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum State {
     /// The dial is under way; Hello is what will be said.
     Dialling(Hello),
@@ -85,7 +85,7 @@ enum State {
 }
 
 /// One TCP stream.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Link {
     id: LinkId,
     state: State,

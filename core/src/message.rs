@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub type Stamp = Instant;
 
 /// Bytes that need not be UTF-8: paths, arguments, environment.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Blob(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 impl Blob {
@@ -44,14 +44,14 @@ impl<T: Into<Vec<u8>>> From<T> for Blob {
 macro_rules! messages {
     ($($(#[$doc:meta])* $number:literal $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* } $(bulk $bulk:ident)?;)*) => {
         /// Every message of the cluster.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Message {
             $($(#[$doc])* $name($name),)*
         }
 
         $(
             $(#[$doc])*
-            #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+            #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
             pub struct $name {
                 $($(#[$fdoc])* pub $field: $type,)*
                 $(
@@ -450,7 +450,7 @@ messages! {
 }
 
 /// Who may run a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum Placement {
     /// Any executor but the publisher (ledger T5).
     Others,
@@ -461,7 +461,7 @@ pub enum Placement {
 }
 
 /// Why a proposal is given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum DeclineReason {
     /// The publisher cannot be reached from here.
     Unreachable,
@@ -472,7 +472,7 @@ pub enum DeclineReason {
 }
 
 /// Why a claim is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum RefuseReason {
     /// Another executor holds it.
     Elsewhere,
@@ -481,7 +481,7 @@ pub enum RefuseReason {
 }
 
 /// What a task needs to run, as the publisher tells the assignee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Spec {
     /// The command and its arguments.
     pub argv: Vec<Blob>,
@@ -498,7 +498,7 @@ pub struct Spec {
 }
 
 /// One declared result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum OutputName {
     /// A file or folder by its name in the work folder.
     Named(Blob),
@@ -507,7 +507,7 @@ pub enum OutputName {
 }
 
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum Exit {
     /// By itself or by a signal.
     Status(ExitStatus),
@@ -520,7 +520,7 @@ pub enum Exit {
 }
 
 /// Why an attempt has stopped without a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum StopReason {
     /// The publisher said so.
     Told,
@@ -539,7 +539,7 @@ pub enum StopReason {
 }
 
 /// Where an attempt's time went, in microseconds on the executor's clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Times {
     /// From the claim to the grant.
     pub claim: u64,
@@ -550,7 +550,7 @@ pub struct Times {
 }
 
 /// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum EndKind {
     /// It ran; its exit code may be anything.
     Done,
@@ -563,7 +563,7 @@ pub enum EndKind {
 }
 
 /// Why nobody has a task yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum WaitReason {
     /// No executor with slots is registered that may run it.
     NoExecutor,
@@ -578,7 +578,7 @@ pub enum WaitReason {
 }
 
 /// What the command line can ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Question {
     /// Who is registered.
     Nodes,
@@ -593,7 +593,7 @@ pub enum Question {
 }
 
 /// What the command line is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Reply {
     /// The members.
     Nodes(Vec<NodeRow>),
@@ -624,7 +624,7 @@ pub enum Reply {
 pub const MAX_ROWS: usize = 10_000;
 
 /// One member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct NodeRow {
     /// Which run of which process.
     pub instance: InstanceId,
@@ -647,7 +647,7 @@ pub struct NodeRow {
 }
 
 /// One task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct TaskRow {
     /// The task.
     pub task: TaskId,
@@ -664,7 +664,7 @@ pub struct TaskRow {
 }
 
 /// Where a task stands, as the registry knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum TaskState {
     /// Nobody has it.
     Waiting(WaitReason),
@@ -675,7 +675,7 @@ pub enum TaskState {
 }
 
 /// What a task waits for, in the publisher's words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct WhyRow {
     /// The task.
     pub task: TaskId,

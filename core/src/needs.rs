@@ -50,7 +50,7 @@ impl fmt::Display for Need {
 }
 
 /// Why a text is no label or need.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LabelError(String);
 
 impl fmt::Display for LabelError {

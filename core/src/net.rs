@@ -59,7 +59,7 @@ impl fmt::Display for Endpoint {
 
 /// A request to the network. Each gets exactly one completion, named beside it; `Close` and `Broken` also complete
 /// whatever was outstanding on their link, `Unlisten` whatever was outstanding on its listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum NetAction {
     /// Look a name up → [`NetEvent::Resolved`]. Never on the loop's thread.
     Resolve {
@@ -129,7 +129,7 @@ pub enum NetAction {
 }
 
 /// What the network answers or reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum NetEvent {
     /// A look-up ended: at least one address in the system's order of preference, or why not.
     Resolved {
@@ -231,7 +231,7 @@ pub enum NetEvent {
 }
 
 /// What a network can answer, apart as far as a caller can act on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum NetError {
     /// Nobody listens there.
     Refused,

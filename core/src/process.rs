@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Which of a command's two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum Stream {
     /// Standard output.
     Stdout,
@@ -31,7 +31,7 @@ impl Stream {
 }
 
 /// What to run, where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RunSpec {
     /// The command and its arguments, as bytes; at least one. Found by the run's own `PATH`.
     pub argv: Vec<Vec<u8>>,
@@ -44,7 +44,7 @@ pub struct RunSpec {
 }
 
 /// A request about a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ProcessAction {
     /// Start a command in a process group of its own → [`ProcessEvent::Spawned`], and later [`ProcessEvent::Exited`]; or
     /// [`ProcessEvent::SpawnFailed`]. Refused if the deadline has passed when it would start (PROTOCOL A6).
@@ -94,7 +94,7 @@ pub enum ProcessAction {
 }
 
 /// What happens to a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ProcessEvent {
     /// The command runs.
     Spawned {
@@ -144,7 +144,7 @@ pub enum ProcessEvent {
 }
 
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum ExitStatus {
     /// By itself, with a code of 0 to 255.
     Code(i32),
@@ -153,7 +153,7 @@ pub enum ExitStatus {
 }
 
 /// Why a command could not be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum SpawnError {
     /// No such command.
     NotFound,

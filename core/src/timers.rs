@@ -4,7 +4,7 @@ use crate::time::Instant;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 /// Deadlines by key. All operations are logarithmic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Timers<K> {
     by_time: BTreeSet<(Instant, K)>,
     by_key: BTreeMap<K, Instant>,

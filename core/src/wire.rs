@@ -12,7 +12,7 @@ use core::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a payload is not what its pack type says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WireError {
     /// No message has this pack type.
     UnknownPackType(u16),

@@ -1,13 +1,15 @@
 //! The command line of the simulator, `xxnet sim` and `xxnet-sim` alike.
 //!
 //! Exit codes: 0 all well; 1 a machine panicked or contradicted itself; 2 something happened that must never happen; 3 something
-//! did not happen although nothing was in its way; 64 wrong usage; 66 a plan that cannot be read; 73 one that cannot be written.
+//! did not happen although nothing was in its way; 64 wrong usage; 66 a plan that cannot be read; 73 one that cannot be written; 75 a search
+//! came to a bound before it had seen all.
 
 mod bench;
 mod many;
 mod show;
 mod summary;
 
+use crate::explore::Explore;
 use crate::failure::Failure;
 use crate::fault::{Fault, Swarm};
 use crate::plan::{Kind, Plan};
@@ -36,6 +38,8 @@ enum Command {
     Shrink(Shrink),
     /// Tell what a plan says, in words.
     Show(Source),
+    /// Take a small world through every order of what can happen in it.
+    Explore(Explore),
     /// Measure how fast the simulator is.
     Bench(bench::Bench),
 }
@@ -134,6 +138,7 @@ impl Arguments {
             Command::Run(run) => many::run(&mut out, &run),
             Command::Replay(replay) => replay.run(&mut out),
             Command::Shrink(shrink) => shrink.run(&mut out),
+            Command::Explore(explore) => explore.run(&mut out).map_err(Refusal::from),
             Command::Bench(arguments) => bench::run(&mut out, &arguments),
             Command::Show(source) => {
                 source.plan().and_then(|plan| Ok(show::plan(&mut out, &plan).map(|()| 0)?))

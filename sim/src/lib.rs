@@ -11,6 +11,7 @@ pub mod choices;
 pub mod clock;
 pub mod command;
 pub mod context;
+pub mod explore;
 pub mod failure;
 pub mod fault;
 pub mod faults;

@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 const REMEMBERED: usize = 1024;
 
 /// What at most one link may exist for: a dialler's kind, and under [`LinkRule::Many`] one connection of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct DiallerKey {
     kind: KindId,
     instance: InstanceId,
@@ -28,7 +28,7 @@ impl DiallerKey {
 }
 
 /// What is known of one dialler.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Dialler {
     /// The highest epoch that was confirmed.
     epoch: u64,
@@ -37,7 +37,7 @@ struct Dialler {
 }
 
 /// All diallers with a connection, and those that had one lately.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Diallers {
     known: BTreeMap<DiallerKey, Dialler>,
     /// Those without a connection, oldest first; some may have one again.

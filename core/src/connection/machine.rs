@@ -7,7 +7,7 @@ use crate::pack::DataPack;
 use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, Token};
 
 /// All connections of a node, driven by commands.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Connections {
     manager: ConnectionManager,
 }
@@ -129,7 +129,7 @@ pub enum ConnectionCommand {
 }
 
 /// What the application is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionNotice {
     /// The connection is there, idle.
     Created {

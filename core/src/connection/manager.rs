@@ -12,6 +12,7 @@ use crate::link::{Io, Link};
 use crate::machine::Actions;
 use crate::net::Endpoint;
 use crate::pack::{DataPack, PackType};
+use crate::random::Random;
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
@@ -19,17 +20,15 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 
 /// All connections of a node.
 ///
 /// Each `connect` is answered once, by `Connected` or `Disconnected`; each `Connected` and `Accepted` is followed by one
 /// `Disconnected`, unless the connection was discarded.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct ConnectionManager {
     pub(super) config: Config,
-    pub(super) rng: ChaCha8Rng,
+    pub(super) rng: Random,
     pub(super) kinds: BTreeMap<KindId, ConnectionKind>,
     pub(super) advertised: Option<Address>,
     /// Whether peers may begin sessions.
@@ -63,7 +62,7 @@ impl ConnectionManager {
         seed[..8].copy_from_slice(&config.seed.to_le_bytes());
         Self {
             config: config.clone(),
-            rng: ChaCha8Rng::from_seed(seed),
+            rng: Random::from_seed(seed),
             kinds: BTreeMap::new(),
             advertised: None,
             admits: true,

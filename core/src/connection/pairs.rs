@@ -13,7 +13,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 const REMEMBERED: usize = 1024;
 
 /// What one session may exist for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PairKey {
     kind: KindId,
     peer: InstanceId,
@@ -43,7 +43,7 @@ impl PairKey {
 }
 
 /// What is known of one pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pair {
     /// Our generation.
     pub(super) mine: u64,
@@ -54,7 +54,7 @@ pub(super) struct Pair {
 }
 
 /// All pairs with a session, and those that had one lately.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Pairs {
     known: BTreeMap<PairKey, Pair>,
     /// Those without a session, oldest first; some may have one again.

@@ -3,7 +3,7 @@
 use super::types::{ConnectionError, ConnectionState};
 
 /// What a caller can ask of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
     Listen,
     Connect,

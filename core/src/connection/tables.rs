@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// The newest of each id, and the epoch of the newest dial.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Last {
     pub(super) connection: u64,
     pub(super) link: u64,
@@ -23,7 +23,7 @@ pub(super) struct Last {
 }
 
 /// What a deadline belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Due {
     /// A link's own.
     Link(LinkId),
@@ -38,14 +38,14 @@ pub(super) enum Due {
 }
 
 /// A link and whose it is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Entry {
     pub(super) link: Link,
     pub(super) owner: Owner,
 }
 
 /// Whose a link is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
     /// A connection's.
     Connection(ConnectionId),
@@ -58,7 +58,7 @@ pub(super) enum Owner {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Connection {
     pub(super) kind: KindId,
     pub(super) origin: Origin,
@@ -71,7 +71,7 @@ pub(super) struct Connection {
 }
 
 /// How a connection came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Origin {
     /// We made it: it outlives its links.
     Created,
@@ -82,7 +82,7 @@ pub(super) enum Origin {
 }
 
 /// Where a connection stands, and what belongs to that.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) enum State {
     Idle,
     /// The first link is being made.
@@ -108,14 +108,14 @@ pub(super) enum State {
 }
 
 /// A connect under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) enum Dialing {
     Resolving { query: QueryId, expect: Option<InstanceId> },
     Dialling { link: LinkId, dial: Dial },
 }
 
 /// One address after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Dial {
     pub(super) expect: Option<InstanceId>,
     /// Addresses that were not tried yet.
@@ -125,7 +125,7 @@ pub(super) struct Dial {
 }
 
 /// One listening socket.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Listener {
     /// Its connection, until that is discarded.
     pub(super) connection: Option<ConnectionId>,
@@ -139,7 +139,7 @@ pub(super) struct Listener {
 }
 
 /// Where a listener stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ListenerPhase {
     /// The system has yet to answer.
     Opening,

@@ -54,7 +54,7 @@ impl fmt::Display for KindId {
 }
 
 /// What a second link to the same peer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkRule {
     /// Each is another connection, told apart by the dialler's connection id.
     Many,
@@ -66,7 +66,7 @@ pub enum LinkRule {
 }
 
 /// What a kind promises of its messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// A connection is its link. What is under way when that breaks is lost, and whoever uses the kind repeats it.
     Plain,
@@ -77,7 +77,7 @@ pub enum Delivery {
 }
 
 /// Which ends of a kind this node may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Only dial.
     Dial,
@@ -90,7 +90,7 @@ pub enum Role {
 }
 
 /// A kind of connection, registered before any connection of it is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionKind {
     /// Its number on the wire.
     pub id: KindId,
@@ -131,7 +131,7 @@ impl ConnectionKind {
 }
 
 /// Where a connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionState {
     /// As created: it may connect or listen.
     Idle,
@@ -146,7 +146,7 @@ pub enum ConnectionState {
 }
 
 /// Who is at the other end of an established connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerInfo {
     /// Which run of which process.
     pub instance: InstanceId,
@@ -163,7 +163,7 @@ pub struct PeerInfo {
 }
 
 /// The caller's fault; nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionError {
     /// No kind of that number is registered.
     UnknownKind(KindId),
@@ -234,7 +234,7 @@ impl fmt::Display for ConnectionError {
 impl core::error::Error for ConnectionError {}
 
 /// What the layer tells the machine above it, each exactly once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionEvent {
     /// A listening connection is open.
     Listening {
@@ -345,7 +345,7 @@ pub enum ConnectionEvent {
 }
 
 /// Why a connection is over, or never came to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum DisconnectReason {
     /// We closed it.
     Closed,

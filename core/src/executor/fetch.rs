@@ -20,7 +20,7 @@ const REQUESTS: usize = 128;
 const MAX_MANIFEST: u64 = 256 << 20;
 
 /// What is fetched, from whom, for what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Wanted {
     pub(super) task: TaskId,
     pub(super) attempt: AttemptNumber,
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
 }
 
 /// What a fetch has come to.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 #[must_use]
 pub(super) enum FetchOutcome {
     /// Nothing that others need to know.
@@ -46,7 +46,7 @@ pub(super) enum FetchOutcome {
     Settled(Wanted),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Tree {
     None,
     Opening,
@@ -55,7 +55,7 @@ enum Tree {
     Closing,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Fetch {
     wanted: Wanted,
     id: TreeId,
@@ -83,7 +83,7 @@ struct Fetch {
 }
 
 /// All files on their way to us.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Fetches {
     rows: BTreeMap<CallbackId, Fetch>,
     next: u64,

@@ -45,6 +45,7 @@ use crate::disk::{DiskDone, DiskEvent, FileError};
 use crate::machine::{Actions, Event, Machine};
 use crate::message::{FileRequest, Message};
 use crate::process::ProcessEvent;
+use crate::random::Random;
 use crate::time::earliest;
 use crate::{ConnectionId, Instant, RunId};
 use alloc::collections::VecDeque;
@@ -55,8 +56,6 @@ use ops::{Op, Ops};
 use peers::Peers;
 use probe::Probes;
 use publisher::Publisher;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 use registrations::Registrations;
 use service::FileService;
 use worker::Worker;
@@ -67,7 +66,7 @@ type Out = Actions<ExecutorNotice>;
 const LISTENER: KindId = KindId(6);
 
 /// Whether the machine takes on new things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// Before `Start`.
     New,
@@ -80,12 +79,12 @@ enum Stage {
 }
 
 /// Publishes tasks, runs tasks, serves and fetches files.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Executor {
     config: Config,
     settings: ExecutorConfig,
     stage: Stage,
-    rng: ChaCha8Rng,
+    rng: Random,
     manager: ConnectionManager,
     listener: Option<ConnectionId>,
     address: Option<SocketAddr>,
@@ -124,7 +123,7 @@ impl Executor {
         Self {
             stage: Stage::New,
             // A stream of its own, so that one more draw elsewhere does not shift the draws here.
-            rng: ChaCha8Rng::seed_from_u64(config.seed ^ 0x6578_6563_7574_6f72),
+            rng: Random::seed_from_u64(config.seed ^ 0x6578_6563_7574_6f72),
             manager,
             listener: None,
             address: None,

@@ -14,7 +14,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// One input of a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InputFile {
     /// Path on this machine, as bytes.
     pub path: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct InputFile {
 }
 
 /// One result of a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OutputFile {
     /// A file or folder that the task makes.
     Named {
@@ -37,7 +37,7 @@ pub enum OutputFile {
 }
 
 /// A task to publish.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// The command and its arguments; at least one.
     pub argv: Vec<Vec<u8>>,
@@ -62,7 +62,7 @@ pub struct TaskSpec {
 }
 
 /// What the application asks of an executor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExecutorCommand {
     /// Listen, register, begin; once, first.
     Start,
@@ -100,7 +100,7 @@ pub enum ExecutorCommand {
 }
 
 /// Why a task was not published; nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum PublishError {
     /// No command was given, or a limit of [`TaskSpec`] is exceeded; says which.
     Invalid(&'static str),
@@ -117,7 +117,7 @@ pub enum PublishError {
 }
 
 /// The ten steps of a task (seed 3.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum TaskStep {
     /// 1: the publisher's registration connection publishes.
     Published = 1,
@@ -142,7 +142,7 @@ pub enum TaskStep {
 }
 
 /// The four steps of a file request (seed 3.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum FileStep {
     /// 1: asked for on the task connection, with the file-connection id and the callback id.
     Requested = 1,
@@ -155,7 +155,7 @@ pub enum FileStep {
 }
 
 /// How a task ended, in full.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Ending {
     /// It ran.
     Done {
@@ -194,7 +194,7 @@ impl Ending {
 }
 
 /// What an executor tells the application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ExecutorNotice {
     /// It can be dialled.
     Listening(SocketAddr),

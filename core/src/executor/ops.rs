@@ -6,7 +6,7 @@ use crate::{AttemptNumber, CallbackId, ConnectionId, OpId, TaskId, TreeId};
 use alloc::collections::BTreeMap;
 
 /// What a disk request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Op {
     /// Scan of one of our task's inputs.
     ScanInput { task: TaskId, tree: TreeId },
@@ -33,7 +33,7 @@ pub(super) enum Op {
 }
 
 /// All of them, by id.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Ops {
     next: u64,
     next_tree: u64,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 pub(super) const PIECE: u64 = 64 << 10;
 
 /// What was read and is not taken yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct OutStream {
     pieces: VecDeque<Bytes>,
     /// Offset of the first kept byte.

@@ -11,14 +11,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// Which of a peer's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Lane {
     Task,
     File,
 }
 
 /// Who dialled it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Side {
     /// We, working for the peer.
     Dialled,
@@ -27,7 +27,7 @@ pub(super) enum Side {
 }
 
 /// What a timer of a peer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum PeerTimer {
     /// Dial this lane again.
     Redial(Lane),
@@ -38,7 +38,7 @@ pub(super) enum PeerTimer {
 }
 
 /// A connection that we dial.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Dialled {
     pub(super) connection: ConnectionId,
     pub(super) up: bool,
@@ -48,14 +48,14 @@ pub(super) struct Dialled {
     pub(super) backoff: Backoff,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Peer {
     dialled: BTreeMap<Lane, Dialled>,
     accepted: BTreeMap<Lane, ConnectionId>,
 }
 
 /// All other executors that we have, or want, a connection with.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Peers {
     by_instance: BTreeMap<InstanceId, Peer>,
     /// Where the publishers that we have something to do for are to be dialled.

@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// What a probe's end says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Verdict {
     /// Its processes are gone: whoever holds its listening socket closes it only after the last is reaped.
     Dead,
@@ -30,7 +30,7 @@ pub(super) fn judge(reason: &DisconnectReason) -> Verdict {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Probe {
     connection: ConnectionId,
     address: Address,
@@ -38,7 +38,7 @@ struct Probe {
 }
 
 /// Probes under way, one an executor.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Probes {
     rows: BTreeMap<InstanceId, Probe>,
     by_connection: BTreeMap<ConnectionId, InstanceId>,

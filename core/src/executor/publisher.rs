@@ -21,7 +21,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What a timer of a task is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum TaskTimer {
     /// The lease ends.
     Lease,
@@ -30,7 +30,7 @@ pub(super) enum TaskTimer {
 }
 
 /// One of our tasks that has not ended.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Task {
     pub(super) token: Token,
     pub(super) spec: TaskSpec,
@@ -58,7 +58,7 @@ pub(super) struct Task {
 }
 
 /// A granted attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Attempt {
     pub(super) number: AttemptNumber,
     pub(super) claim: ClaimNumber,
@@ -76,7 +76,7 @@ pub(super) struct Attempt {
 }
 
 /// A finished attempt whose results are being pulled.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Collecting {
     pub(super) exit: Exit,
     pub(super) times: Times,
@@ -85,7 +85,7 @@ pub(super) struct Collecting {
 }
 
 /// The answer to a claim.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ClaimAnswer {
     Refused(RefuseReason),
     /// The grant it had.
@@ -97,7 +97,7 @@ pub(super) enum ClaimAnswer {
 }
 
 /// The answer to a result.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FinishAnswer {
     /// Not current, or not from its holder: forget it.
     Forget,
@@ -108,7 +108,7 @@ pub(super) enum FinishAnswer {
 }
 
 /// All of our tasks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Publisher {
     tasks: BTreeMap<TaskId, Task>,
     /// Tasks held by each executor, lapsed ones included.

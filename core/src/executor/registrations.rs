@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 const WINDOW: usize = 256;
 
 /// Where a registration stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     /// A pause before the next dial.
     Waiting,
@@ -25,7 +25,7 @@ pub(super) enum Stage {
 }
 
 /// One registry, as we see it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Registration {
     pub(super) address: Address,
     pub(super) stage: Stage,
@@ -44,7 +44,7 @@ pub(super) struct Registration {
 const MISSED: usize = 10_000;
 
 /// All registries, by the id of our connection to each.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Registrations {
     rows: BTreeMap<ConnectionId, Registration>,
     /// Next dial, or next heartbeat.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// A scanned tree that can be served.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct SourceInfo {
     pub(super) stream_len: u64,
     pub(super) manifest_len: u64,
@@ -20,14 +20,14 @@ pub(super) struct SourceInfo {
 }
 
 /// What one request is about, for notices.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Served {
     pub(super) task: TaskId,
     pub(super) label: String,
     pub(super) tree: TreeId,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Serve {
     what: Served,
     info: SourceInfo,
@@ -39,7 +39,7 @@ struct Serve {
 }
 
 /// One file connection that we serve on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Line {
     serves: BTreeMap<CallbackId, Serve>,
     /// Whose turn it is.
@@ -57,7 +57,7 @@ pub(super) struct Sent {
 }
 
 /// All sources and requests.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct FileService {
     sources: BTreeMap<TreeId, SourceInfo>,
     lines: BTreeMap<ConnectionId, Line>,

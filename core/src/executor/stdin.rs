@@ -9,7 +9,7 @@ const AHEAD: u64 = 1 << 20;
 const PIECE: u64 = 64 << 10;
 
 /// What the application gave, from `base` on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Stdin {
     pieces: VecDeque<Bytes>,
     /// Bytes that were dropped because an attempt had taken them and too much was kept.

@@ -21,7 +21,7 @@ use bytes::Bytes;
 pub(super) const MAX_PROPOSALS: usize = 4096;
 
 /// What a timer of an entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum EntryTimer {
     /// The attempt must be over, unless a renewal moves this (PROTOCOL A6).
     Deadline,
@@ -32,7 +32,7 @@ pub(super) enum EntryTimer {
 }
 
 /// One task here. At most one entry a task (PROTOCOL A2).
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) enum Entry {
     /// Waits for a slot.
     Proposed,
@@ -43,7 +43,7 @@ pub(super) enum Entry {
 }
 
 /// An attempt that we hold.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Held {
     pub(super) number: AttemptNumber,
     pub(super) claim: ClaimNumber,
@@ -78,7 +78,7 @@ pub(super) struct Held {
 }
 
 /// Where an attempt stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     /// Its folder is being made.
     Folder,
@@ -99,7 +99,7 @@ pub(super) enum Phase {
 }
 
 /// A declared output of a finished attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Output {
     pub(super) tree: TreeId,
     /// Scanned, or why not; `None` while the scan is under way.
@@ -107,7 +107,7 @@ pub(super) struct Output {
 }
 
 /// The command's standard input at this end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct InStream {
     /// Bytes that have come, and that the command has taken.
     pub(super) received: u64,
@@ -121,7 +121,7 @@ pub(super) struct InStream {
 }
 
 /// All tasks here.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Worker {
     pub(super) slots: u32,
     entries: BTreeMap<TaskId, Entry>,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 ///
 /// A pack is encoded when it is queued: a small one leaves nothing behind but its bytes beside its neighbours', a large one
 /// is shared and not copied.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Outbox {
     waiting: Encoder,
     /// How many packs wait.

@@ -6,7 +6,7 @@ use crate::pack::PackType;
 use bytes::Bytes;
 
 /// Where a link stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     /// TCP connects.
     Dialling,
@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 }
 
 /// What happens to one link.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum LinkEvent {
     /// The dial has succeeded.
     Dialed { peer: Endpoint, local: Endpoint },
@@ -54,7 +54,7 @@ pub(crate) enum LinkEvent {
 }
 
 /// [`LinkEvent`] without what it carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Name {
     Dialed,
     DialFailed,
@@ -118,7 +118,7 @@ impl LinkEvent {
 }
 
 /// What to do about an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     /// Illegal here: late, doubled or never asked for. Counted, no effect.
     Stray,
@@ -205,7 +205,7 @@ pub(super) fn step(phase: Phase, event: Name) -> Step {
 }
 
 /// What a pack means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reading {
     Hello,
     Welcome,

@@ -12,7 +12,7 @@ use crc32fast::Hasher;
 const WANTED: (usize, usize) = (64 << 10, 1 << 20);
 
 /// The peer's fault; the stream cannot be read on, so each later call answers the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DecodeError {
     /// The stream does not go on with a header: a `headersize` below [`DataHeader::SIZE`] or above
     /// [`DataHeader::MAX_SIZE`].
@@ -92,6 +92,20 @@ enum Stage {
     Failed(DecodeError),
 }
 
+impl core::hash::Hash for Stage {
+    /// The checksum so far is that of the header beside it.
+    fn hash<H: core::hash::Hasher>(&self, hasher: &mut H) {
+        core::mem::discriminant(self).hash(hasher);
+        match self {
+            Self::Size => {}
+            Self::Header(size) => size.hash(hasher),
+            Self::Head(header, _) => header.hash(hasher),
+            Self::Bulk(header, head) => (header, head).hash(hasher),
+            Self::Failed(error) => error.hash(hasher),
+        }
+    }
+}
+
 /// Cuts a stream into packs, however it comes in pieces.
 ///
 /// Feed it what has come, then take packs until there is none: it then holds at most one unfinished pack, so no more than
@@ -101,7 +115,7 @@ enum Stage {
 ///
 /// `head` is a part of the piece that it came in, copied together only where it lies in several; `bulk` is always the
 /// pieces themselves.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Decoder {
     max_data: u32,
     received: Rope,

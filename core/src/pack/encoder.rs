@@ -11,7 +11,7 @@ const COPY_BELOW: usize = 4 << 10;
 const SHARED_MAX: usize = 64 << 10;
 
 /// The caller's fault: such a pack cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EncodeError {
     /// The data is longer than a header can say (4 GiB).
     TooLarge {
@@ -35,7 +35,7 @@ const GROWS_FROM: usize = 2 << 10;
 
 /// Collects packs as buffers for one vectored write: headers and small data share a buffer, large heads and bulk pieces
 /// are passed on without a copy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Encoder {
     closed: Vec<Bytes>,
     shared: BytesMut,

@@ -21,7 +21,7 @@ use crc32fast::Hasher;
 /// The checksum covers, in this order: the two bytes of `headersize`, header bytes 0 to 27, header bytes 32 to the
 /// header's end, and the first `checked_size` bytes of data. It therefore can be told as soon as those have come, before
 /// any bulk bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DataHeader {
     /// Bytes of data behind the header.
     pub data_size: u32,

@@ -65,7 +65,7 @@ impl PackType {
 ///
 /// `head` is covered by the header's checksum. `bulk` is not: it is what a hash inside `head` vouches for (blocks), and
 /// travels from socket to file in the pieces it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DataPack {
     /// What it is.
     pub pack_type: PackType,

@@ -10,7 +10,7 @@ const JOIN_BELOW: usize = 4 << 10;
 const JOINED_MAX: usize = 64 << 10;
 
 /// A queue of bytes: pieces go in at the back, exact lengths come out at the front, and no byte is copied that need not be.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Rope {
     pieces: VecDeque<Bytes>,
     /// The last bytes of the rope, joined from short pieces.

@@ -308,7 +308,7 @@ impl<'a> IntoIterator for &'a Dict {
 }
 
 /// Why bytes are no dict, or a dict cannot become bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueError {
     /// Lists and dicts stand within one another more than [`Dict::MAX_DEPTH`] deep.
     TooDeep,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 /// The seats of all members, and two orders over them that are kept current: who should get the next proposal, and who
 /// holds proposals that an idle member could take over.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Capacity {
     /// Proposals beyond one a slot that wait at a member, so that no slot waits for a round trip.
     ahead: u32,
@@ -24,7 +24,7 @@ pub(super) struct Capacity {
 }
 
 /// A member's place in the order: what it would wait, then who was served longest ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Rank {
     wait: i64,
     served: u64,
@@ -32,7 +32,7 @@ struct Rank {
 }
 
 /// One member's slots.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Seat {
     slots: u32,
     /// Linked, heard of lately, and no mere client.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// One member.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Member {
     /// For people; shared with the tasks it publishes.
     pub(super) name: Arc<str>,
@@ -44,7 +44,7 @@ impl Member {
 }
 
 /// What a registration brings.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Registration {
     pub(super) name: String,
     pub(super) address: Address,
@@ -54,7 +54,7 @@ pub(super) struct Registration {
 }
 
 /// What became of a registration.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub(super) enum Joined {
     /// It stands in the table.
@@ -69,7 +69,7 @@ pub(super) enum Joined {
 }
 
 /// What a member's silence has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Silence {
     /// No new work.
     Suspect(InstanceId),
@@ -78,7 +78,7 @@ pub(super) enum Silence {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Members {
     max: usize,
     suspect: Duration,

@@ -60,7 +60,7 @@ type Out = Actions<RegistryNotice>;
 const LISTENER: KindId = KindId(6);
 
 /// How far its life has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// Before `Listen`.
     New,
@@ -71,7 +71,7 @@ enum Stage {
 }
 
 /// Matches the tasks that publishers make known to the executors that are there.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Registry {
     limits: Limits,
     stage: Stage,

@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// What the application asks of a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegistryCommand {
     /// Listen, and on nothing else; once, first.
     Listen(#[serde(with = "crate::net::whole")] SocketAddr),
@@ -18,7 +18,7 @@ pub enum RegistryCommand {
 }
 
 /// What a registry tells the application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum RegistryNotice {
     /// It can be dialled.
     Listening(SocketAddr),

@@ -11,7 +11,7 @@ use core::time::Duration;
 const MAX_PAIRS: usize = 100_000;
 
 /// Who cannot reach whom, and until when that is believed.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Pairs {
     believed: Duration,
     timers: Timers<(InstanceId, InstanceId)>,

@@ -11,7 +11,7 @@ use core::time::Duration;
 const MAX_OUTSTANDING: usize = 1024;
 
 /// One question under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     /// Who wants to know.
     pub(super) asker: ConnectionId,
@@ -23,7 +23,7 @@ pub(super) struct Pending {
 }
 
 /// All questions under way, one an asker.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Questions {
     patience: Duration,
     pending: BTreeMap<u64, Pending>,

@@ -27,7 +27,7 @@ const MAX_DECLINED: usize = 8;
 const MAX_TITLE: usize = 200;
 
 /// Where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
     /// Nobody has it.
     Waiting,
@@ -40,7 +40,7 @@ pub(super) enum State {
 }
 
 /// One task. A few hundred bytes: its spec stays with the publisher.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Task {
     /// Its place in the order of publication; never changes.
     order: u64,
@@ -65,7 +65,7 @@ pub(super) struct Task {
 }
 
 /// What waiting tasks of one publisher have in common.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Class {
     /// Who may run them.
     pub(super) placement: Placement,
@@ -76,7 +76,7 @@ pub(super) struct Class {
 }
 
 /// What one publisher has here that has not ended.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Publisher {
     tasks: usize,
     /// Waiting or proposed, by order.
@@ -90,7 +90,7 @@ struct Publisher {
 }
 
 /// What a publication brings.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Published {
     pub(super) title: String,
     pub(super) publisher: Arc<str>,
@@ -100,7 +100,7 @@ pub(super) struct Published {
 }
 
 /// What became of a publication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Publication {
     /// It is new.
     New,
@@ -111,7 +111,7 @@ pub(super) enum Publication {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Queue {
     max_tasks: usize,
     remember: Duration,

@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 const MAX_STRANGERS: usize = 2048;
 
 /// What a connection may say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Standing {
     /// It may register, and has to soon.
     Newcomer,
@@ -21,7 +21,7 @@ pub(super) enum Standing {
 }
 
 /// One accepted connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Session {
     pub(super) peer: InstanceId,
     pub(super) socket: Endpoint,
@@ -43,7 +43,7 @@ impl Session {
 }
 
 /// All of them. Whoever has to do something soon has a deadline, so that no place is held for ever (ledger N9).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Sessions {
     sessions: BTreeMap<ConnectionId, Session>,
     strangers: usize,

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 pub(super) const TOLD: usize = 8;
 
 /// What each publisher was told last, and who has to be looked at again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Waits {
     told: BTreeMap<InstanceId, Vec<(TaskId, WaitReason)>>,
     dirty: BTreeSet<InstanceId>,

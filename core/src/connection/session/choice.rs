@@ -7,7 +7,7 @@
 use crate::LinkId;
 
 /// How one end of a session chooses.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(in crate::connection) enum Choice {
     /// The kind keeps one link a dialler: the newest is the one.
     Newest,
@@ -19,7 +19,7 @@ pub(in crate::connection) enum Choice {
 }
 
 /// What a word about the choice brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::connection) enum Chosen {
     /// Nothing: late or repeated.
     Ignored,

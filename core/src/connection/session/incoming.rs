@@ -5,7 +5,7 @@ use crate::pack::DataPack;
 use alloc::collections::VecDeque;
 
 /// Counts of one direction. `told <= taken <= received`.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(in crate::connection) struct Incoming {
     received: u64,
     taken: u64,
@@ -23,7 +23,7 @@ pub(in crate::connection) struct Incoming {
 }
 
 /// What a pack of the peer's is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::connection) enum Arrival {
     /// The next one.
     News,

@@ -25,7 +25,7 @@ use core::time::Duration;
 const STRANDS: usize = 8;
 
 /// One established link of a session.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Strand {
     pub(super) link: LinkId,
     /// The epoch of the peer's dial; `None` if we dialled.
@@ -35,7 +35,7 @@ pub(super) struct Strand {
 }
 
 /// What lives from the first link of two instances until goodbye, expiry or the peer's end.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Session {
     pub(super) key: PairKey,
     pub(super) peer: PeerInfo,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 ///
 /// Sequences count from 1. `acknowledged <= sent <= acknowledged + queue`, and what was sent and not acknowledged stays
 /// within the peer's window, but for the one pack that crosses it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(in crate::connection) struct Outgoing {
     queue: VecDeque<DataPack>,
     /// Wire bytes of the queue.
@@ -26,7 +26,7 @@ pub(in crate::connection) struct Outgoing {
 }
 
 /// The peer acknowledges what was never sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::connection) struct NeverSent;
 
 impl Outgoing {
