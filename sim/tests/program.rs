@@ -73,6 +73,21 @@ fn a_trace_is_readable_and_bad_usage_has_its_own_exit_code() {
     assert_eq!(program(&["--version"]).status.code(), Some(0));
 }
 
+/// On one thread and on two, and whoever ends first: the same seeds are the same runs.
+#[test]
+fn x1_seeds_do_not_depend_on_threads() {
+    let last = |jobs: &str| {
+        let output = program(&["run", "--start", "40", "--seeds", "24", "--jobs", jobs, "--json"]);
+        let text = stdout(&output);
+        let json: serde_json::Value =
+            serde_json::from_str(text.lines().last().expect("a last line")).expect("it is JSON");
+        (json["events"].clone(), json["hash"].clone())
+    };
+    let one = last("1");
+    assert!(one.1.is_string(), "{one:?}");
+    assert_eq!(one, last("2"));
+}
+
 /// What a user gets wrong: a plan that is not there, is none, or says what cannot be.
 #[test]
 fn what_is_wrong_with_a_plan_is_said_with_an_exit_code_of_its_own() {
