@@ -1,9 +1,9 @@
 //! The bodies of the fuzz targets: each takes arbitrary bytes and panics if a promise is broken. Stable tests run them over the
 //! committed corpus and over random bytes; `cargo fuzz` looks for more.
 //!
-//! `decoders` reads the bytes as they are. All others read them as a story: a machine stands on a [`stage`] among peers that have
+//! `decoders` reads the bytes as they are. All others read them as a story: a machine stands on a `stage` among peers that have
 //! the right key and say what they like, when they like, on a network, a disk and processes that fail as the bytes say. The
-//! [`contract`] watches what it asks of them.
+//! `contract` watches what it asks of them.
 
 mod cluster;
 mod contract;
