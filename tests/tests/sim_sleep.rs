@@ -27,12 +27,13 @@ fn runs_somewhere(lab: &mut Lab, given: Given) -> String {
 
 /// Every executor of two with one slot each works: two tasks run at once.
 fn both_work(lab: &mut Lab) {
+    // Long enough that one does not run both while the other one still waits for its connect request to be sent again.
     let tasks = [
-        lab.publish("publisher-1", Task::sleeping(secs(3))),
-        lab.publish("publisher-1", Task::sleeping(secs(3))),
+        lab.publish("publisher-1", Task::sleeping(secs(50))),
+        lab.publish("publisher-1", Task::sleeping(secs(50))),
     ];
     lab.run_until("two run at once", secs(60), |lab| lab.alive().len() == 2);
-    tasks.into_iter().for_each(|task| lab.done(task, secs(30)));
+    tasks.into_iter().for_each(|task| lab.done(task, secs(120)));
 }
 
 #[test]

@@ -11,7 +11,8 @@ pub(super) struct Fold(u64);
 
 impl Fold {
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ K) * 0xd6e8_feb8_6659_fd93_a076_1d64_78bd_642f_u128;
+        let product =
+            u128::from(self.0 ^ word ^ K).wrapping_mul(0xd6e8_feb8_6659_fd93_a076_1d64_78bd_642f_u128);
         self.0 = (product as u64).rotate_left(23) ^ (product >> 64) as u64;
     }
 }
