@@ -138,7 +138,7 @@ fn x_planted_bugs_of_order_are_found() {
             explore.args(["explore", "--scenario", scenario, "--faults", faults, "--late", "0"]).output();
         let output = output.expect("the simulator runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{name} was not found: {text}");
+        assert_eq!(output.status.code(), Some(2), "{name} was not found: {text}");
         let broken = text.lines().find(|line| line.starts_with("BROKEN")).unwrap_or_default();
         assert!(broken.contains(what), "{name} was found as {broken}");
         patch(name, &["-R"], &here);
