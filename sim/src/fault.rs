@@ -233,11 +233,6 @@ impl Swarm {
         self.enabled[fault as usize]
     }
 
-    /// The kinds that may be.
-    pub fn kinds(&self) -> impl Iterator<Item = Fault> {
-        Fault::ALL.iter().copied().filter(|fault| self.enabled(*fault))
-    }
-
     /// Whether nothing may be injected.
     pub fn is_calm(&self) -> bool {
         !self.enabled.iter().any(|enabled| *enabled)

@@ -27,12 +27,18 @@ pub struct Shrunk {
 
 /// Makes a plan smaller for so long at most; `None` if it does not fail.
 pub fn shrink(plan: &Plan, most: Duration) -> Option<Shrunk> {
+    shrink_by(plan, most, |plan| {
+        let outcome = run_plan(plan, false);
+        // Its own list of faults, without those that never came about.
+        outcome.result.err().map(|failure| (failure, outcome.plan))
+    })
+}
+
+/// The same, with some way to run a plan: how it fails, if it does, and what was run.
+fn shrink_by(plan: &Plan, most: Duration, run: impl Fn(&Plan) -> Option<(Failure, Plan)>) -> Option<Shrunk> {
     let until = Instant::now() + most;
-    let first = run_plan(plan, false);
-    let failure = first.result.err()?;
-    // Its own list, without the faults that never came about.
-    let mut search =
-        Search { plan: first.plan, target: (failure.kind, failure.oracle), failure, until, runs: 1 };
+    let (failure, plan) = run(plan)?;
+    let mut search = Search { run, plan, target: (failure.kind, failure.oracle), failure, until, runs: 1 };
     loop {
         let before = search.runs;
         let smaller = search.faults() | search.workload() | search.parameters() | search.values();
@@ -44,7 +50,8 @@ pub fn shrink(plan: &Plan, most: Duration) -> Option<Shrunk> {
     }
 }
 
-struct Search {
+struct Search<R> {
+    run: R,
     plan: Plan,
     target: (FailureKind, &'static str),
     failure: Failure,
@@ -52,7 +59,7 @@ struct Search {
     runs: u64,
 }
 
-impl Search {
+impl<R: Fn(&Plan) -> Option<(Failure, Plan)>> Search<R> {
     fn in_time(&self) -> bool {
         Instant::now() < self.until
     }
@@ -63,14 +70,12 @@ impl Search {
             return false;
         }
         self.runs += 1;
-        let outcome = run_plan(&smaller, false);
-        match outcome.result {
-            Err(failure) if (failure.kind, failure.oracle) == self.target => {
-                self.plan = outcome.plan;
-                self.failure = failure;
+        match (self.run)(&smaller) {
+            Some((failure, plan)) if (failure.kind, failure.oracle) == self.target => {
+                (self.plan, self.failure) = (plan, failure);
                 true
             }
-            Ok(()) | Err(_) => false,
+            Some(_) | None => false,
         }
     }
 
@@ -299,6 +304,49 @@ mod tests {
     fn nothing_is_left_of_what_does_not_matter_and_all_of_what_does() {
         assert_eq!(minimise(vec![1, 2, 3], Some), Vec::<u32>::new());
         assert_eq!(minimise(vec![1, 2, 3], |_| None), [1, 2, 3]);
+    }
+
+    /// Two faults together bring a failure about, and one of them alone another one, which does not count; a third task is
+    /// needed, and no more than one executor.
+    #[test]
+    fn only_the_same_failure_counts() {
+        let mut plan = Plan::draw(4, crate::plan::Kind::Cluster);
+        plan.faults = (0..60)
+            .map(|nth| PlannedFault {
+                fault: crate::fault::Fault::SynLost,
+                place: "here".to_owned(),
+                nth: Some(nth + 1),
+                at_us: None,
+                values: vec![7],
+            })
+            .collect();
+        let fails = |oracle| Failure {
+            kind: FailureKind::Safety,
+            oracle,
+            what: String::new(),
+            node: String::new(),
+            at: 0,
+            event: 0,
+        };
+        let shrunk = shrink_by(&plan, Duration::from_secs(60), |plan| {
+            let has = |nth| plan.faults.iter().any(|fault| fault.nth == Some(nth));
+            let Scenario::Cluster(setup) = &plan.scenario else { return None };
+            let oracle = match (has(17), has(42), setup.tasks.is_empty()) {
+                (true, true, false) => "meant",
+                (true, false, _) => "other",
+                _ => return None,
+            };
+            Some((fails(oracle), plan.clone()))
+        });
+        let shrunk = shrunk.expect("it fails");
+        let left: Vec<_> = shrunk.plan.faults.iter().map(|fault| (fault.nth, fault.values.len())).collect();
+        assert_eq!((left, shrunk.failure.oracle), (vec![(Some(17), 0), (Some(42), 0)], "meant"));
+        let Scenario::Cluster(setup) = &shrunk.plan.scenario else { panic!("another scenario") };
+        assert_eq!(
+            (setup.tasks.len(), setup.executors.len(), setup.publishers),
+            (1, 1, setup.tasks[0].publisher + 1)
+        );
+        assert!(shrunk.done && setup.tasks[0].steps.is_empty());
     }
 
     #[test]

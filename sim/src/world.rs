@@ -506,3 +506,67 @@ impl World {
         Failure { kind, oracle, what: what.into(), node, at, event: self.handled }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choices::Choices;
+    use crate::clock::Clock;
+    use crate::faults::Injection;
+    use std::sync::{Arc, Mutex};
+
+    /// Holds two links by its own count, acts on one at each tick, and writes down what is checked.
+    #[derive(Debug)]
+    struct Witness(Arc<Mutex<Vec<Option<LinkId>>>>);
+
+    impl Brain for Witness {
+        fn handle(&mut self, _: Instant, _: Event<Command>, actions: &mut Vec<Action<Notice>>) {
+            actions.push(Action::Net(NetAction::Close { link: LinkId(7) }));
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+
+        fn check_invariants(&self) {
+            self.0.lock().expect("nobody panicked").push(None);
+        }
+
+        fn check_link(&self, link: LinkId) -> bool {
+            self.0.lock().expect("nobody panicked").push(Some(link));
+            true
+        }
+
+        fn census(&self) -> [usize; 4] {
+            [2, 0, 0, 0]
+        }
+
+        fn unfinished(&self) -> Vec<(&'static str, usize)> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn each_event_checks_the_links_that_it_concerns_and_some_events_check_all() {
+        let mut ctx = Context::new(Choices::seeded(1, "here"), Injection::Planned(Vec::new()), false);
+        let host = ctx.add_host("host", Clock::exact());
+        let mut world = World::new(ctx);
+        let checked = Arc::new(Mutex::new(Vec::new()));
+        let proc = world.start(host, "witness", Box::new(Witness(Arc::clone(&checked))), false);
+        let mut checks = |event: Event<Command>| {
+            world.handle(proc, event).expect("no oracle");
+            core::mem::take(&mut *checked.lock().expect("nobody panicked"))
+        };
+        let received = Event::Net(NetEvent::Sent { link: LinkId(3) });
+        let ends = LinkId(u64::MAX);
+        assert_eq!(checks(received), [Some(LinkId(3)), Some(LinkId(7)), Some(ends)]);
+        assert_eq!(checks(Event::Tick), [Some(LinkId(7)), Some(ends)]);
+        assert_eq!(
+            checks(Event::Net(NetEvent::Closed { link: LinkId(7) })),
+            [None],
+            "it may change anything"
+        );
+        let until_all = (1..).find(|_| checks(Event::Tick) == [None]);
+        assert_eq!(until_all, Some(UNCHECKED * 2 + 1));
+    }
+}

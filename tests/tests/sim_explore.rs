@@ -1,11 +1,11 @@
 //! The exhaustive search: every order of packs, ends of commands and deadlines in two small worlds.
 //!
 //! What runs in every suite is all orders without a fault, and the first part of all orders with one. All of those with one fault
-//! takes a minute or two in release (`xxnet-sim explore --scenario lease --faults 1 --late 0`, and `dials`), so it runs in CI on
-//! its own, and here on request: `cargo test --release -p xxnet-tests --test sim_explore -- --ignored`.
+//! takes a minute or two in release (`xxnet-sim explore --scenario lease --faults 1 --late 0`, and `dials`): CI runs the first to its
+//! end and a part of the second, which needs 11 GB; here all of it runs on request: `cargo test --release -p xxnet-tests --test sim_explore -- --ignored`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod planted;
+
 use std::process::Command;
 use std::time::Duration;
 use xxnet_sim::explore::{Bounds, Scenario, Search, Seen};
@@ -75,72 +75,24 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     ("resume-from-newest", "dials", "0", "lost every link"),
 ];
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the workspace").to_owned()
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_file() {
-        fs::copy(from, to).expect("a file is copied");
-        return;
-    }
-    fs::create_dir_all(to).expect("a folder is made");
-    for entry in fs::read_dir(from).expect("a folder is read") {
-        let entry = entry.expect("an entry");
-        if entry.file_name() != "target" {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    }
-}
-
-fn patch(name: &str, arguments: &[&str], at: &Path) {
-    let file = workspace().join("sim/mutants").join(format!("{name}.patch"));
-    let mut patch = Command::new("patch");
-    let output = patch.args(arguments).args(["-p1", "-i"]).arg(file).current_dir(at).output();
-    let output = output.expect("patch runs");
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
-}
-
 /// The patches are looked at each time, so that they follow the code that they break.
 #[test]
 fn x_planted_bugs_of_order_can_be_planted() {
-    if Command::new("patch").arg("--version").output().is_err() {
-        println!("skipped: there is no `patch` here");
-        return;
-    }
-    for (name, ..) in MUTANTS {
-        patch(name, &["--dry-run"], &workspace());
-    }
+    planted::can_be_planted(MUTANTS.iter().map(|(name, ..)| *name));
 }
 
 #[test]
-#[ignore = "builds the simulator once for each: a minute each"]
+#[ignore = "builds the simulator once for each: two minutes"]
 fn x_planted_bugs_of_order_are_found() {
-    let root = workspace();
-    let temp = tempfile::tempdir().expect("a temporary folder");
-    let here = temp.path().join("workspace");
-    fs::create_dir_all(&here).expect("a folder is made");
-    for part in ["Cargo.toml", "Cargo.lock", "core", "sim", "runtime-mio", "tests"] {
-        copy(&root.join(part), &here.join(part));
-    }
+    let copy = planted::Copy::new();
     for (name, scenario, faults, what) in MUTANTS {
-        patch(name, &[], &here);
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let built = Command::new(cargo)
-            .args(["build", "--release", "--offline", "-p", "xxnet-sim"])
-            .current_dir(&here)
-            .env("CARGO_TARGET_DIR", temp.path().join("target"))
-            .env("CARGO_INCREMENTAL", "1")
-            .status();
-        assert!(built.expect("cargo runs").success(), "{name} is built");
-        let mut explore = Command::new(temp.path().join("target/release/xxnet-sim"));
-        let output =
-            explore.args(["explore", "--scenario", scenario, "--faults", faults, "--late", "0"]).output();
-        let output = output.expect("the simulator runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{name} was not found: {text}");
-        let broken = text.lines().find(|line| line.starts_with("BROKEN")).unwrap_or_default();
-        assert!(broken.contains(what), "{name} was found as {broken}");
-        patch(name, &["-R"], &here);
+        copy.with(name, true, |program, _| {
+            let arguments = ["explore", "--scenario", scenario, "--faults", faults, "--late", "0"];
+            let output = Command::new(program).args(arguments).output().expect("the simulator runs");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{name} was not found: {text}");
+            let broken = text.lines().find(|line| line.starts_with("BROKEN")).unwrap_or_default();
+            assert!(broken.contains(what), "{name} was found as {broken}");
+        });
     }
 }

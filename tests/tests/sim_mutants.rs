@@ -2,8 +2,10 @@
 //! seeds that pass must know that they can fail. Slow (it builds the simulator once for each), so it runs on its own:
 //! `cargo test -p xxnet-tests --test sim_mutants -- --ignored`.
 
+mod planted;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// A planted bug.
@@ -73,49 +75,17 @@ const MUTANTS: [Mutant; 18] = [
 /// The plan of this one has so many faults that only a shrunk one can be read.
 const LONG: &str = "lease";
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the workspace").to_owned()
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_file() {
-        fs::copy(from, to).expect("a file is copied");
-        return;
-    }
-    fs::create_dir_all(to).expect("a folder is made");
-    for entry in fs::read_dir(from).expect("a folder is read") {
-        let entry = entry.expect("an entry");
-        if entry.file_name() != "target" {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    }
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}\n{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
-
 /// The patches are looked at each time, so that they follow the code that they break.
 #[test]
 fn planted_bugs_can_be_planted() {
-    if Command::new("patch").arg("--version").output().is_err() {
-        println!("skipped: there is no `patch` here");
-        return;
-    }
-    let root = workspace();
-    for Mutant { name, .. } in MUTANTS {
-        let patch = root.join("sim/mutants").join(format!("{name}.patch"));
-        run(Command::new("patch").args(["--dry-run", "-p1", "-i"]).arg(patch).current_dir(&root));
-    }
+    planted::can_be_planted(MUTANTS.iter().map(|mutant| mutant.name));
 }
 
 /// The list in the README is this one.
 #[test]
 fn planted_bugs_are_listed_in_the_readme() {
-    let readme = fs::read_to_string(workspace().join("sim/README.md")).expect("the simulator has a README");
+    let readme =
+        fs::read_to_string(planted::workspace().join("sim/README.md")).expect("the simulator has a README");
     for Mutant { name, area, oracles, seed, arguments } in MUTANTS {
         let arguments: String = arguments.iter().map(|word| format!(" {word}")).collect();
         let row = format!("| {area} | `{name}` | `{}` | `--seed {seed}{arguments}` |", oracles[0]);
@@ -126,36 +96,18 @@ fn planted_bugs_are_listed_in_the_readme() {
 #[test]
 #[ignore = "builds the simulator eighteen times: about five minutes"]
 fn planted_bugs_are_seen_by_their_oracles() {
-    let root = workspace();
-    let temp = tempfile::tempdir().expect("a temporary folder");
-    let here = temp.path().join("workspace");
-    fs::create_dir_all(&here).expect("a folder is made");
-    for part in ["Cargo.toml", "Cargo.lock", "core", "sim", "runtime-mio", "tests"] {
-        copy(&root.join(part), &here.join(part));
-    }
+    let copy = planted::Copy::new();
     for Mutant { name, oracles, seed, arguments, .. } in MUTANTS {
-        let patch = here.join("sim/mutants").join(format!("{name}.patch"));
-        run(Command::new("patch").args(["-p1", "-i"]).arg(&patch).current_dir(&here));
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        run(Command::new(cargo)
-            .args(["build", "--offline", "-p", "xxnet-sim"])
-            .current_dir(&here)
-            .env("CARGO_TARGET_DIR", temp.path().join("target"))
-            .env("CARGO_INCREMENTAL", "1")
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            // An assertion of a debug build would see some of them before the oracle does.
-            .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
-            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false"));
-        let program = temp.path().join("target/debug/xxnet-sim");
-        let seed = seed.to_string();
-        let replay = Command::new(&program).args(["replay", "--seed", &seed]).args(arguments).output();
-        let text = String::from_utf8_lossy(&replay.expect("the simulator runs").stdout).into_owned();
-        let seen = oracles.iter().any(|oracle| text.contains(&format!(" ({oracle}) on ")));
-        assert!(seen, "{name} is not seen by {oracles:?}:\n{text}");
-        if name == LONG {
-            shrinks(&program, &seed, temp.path());
-        }
-        run(Command::new("patch").args(["-R", "-p1", "-i"]).arg(&patch).current_dir(&here));
+        copy.with(name, false, |program, folder| {
+            let seed = seed.to_string();
+            let replay = Command::new(program).args(["replay", "--seed", &seed]).args(arguments).output();
+            let text = String::from_utf8_lossy(&replay.expect("the simulator runs").stdout).into_owned();
+            let seen = oracles.iter().any(|oracle| text.contains(&format!(" ({oracle}) on ")));
+            assert!(seen, "{name} is not seen by {oracles:?}:\n{text}");
+            if name == LONG {
+                shrinks(program, &seed, folder);
+            }
+        });
     }
 }
 

@@ -107,6 +107,11 @@ impl Fetch {
     fn complete(&self) -> bool {
         self.begun.is_some() && self.verified == self.blocks()
     }
+
+    /// Whether all of it is written, and only a commit is missing.
+    fn is_ready(&self) -> bool {
+        self.root.is_some() && self.complete() && self.writing == 0 && self.tree == Tree::Open
+    }
 }
 
 impl Fetches {
@@ -354,10 +359,18 @@ impl Fetches {
     ) -> FetchOutcome {
         let Some(fetch) = self.rows.get_mut(&callback) else { return FetchOutcome::None };
         fetch.tree = Tree::Open;
-        if fetch.fired {
-            return self.close_if_idle(callback, ops, actions);
+        let (fired, target) = (fetch.fired, fetch.wanted.target.clone());
+        let outcome = if fired {
+            self.close_if_idle(callback, ops, actions)
+        } else {
+            self.fire_with(callback, result, ops, actions)
+        };
+        let waits = |fetch: &Fetch| !fetch.fired && fetch.wanted.target == target;
+        let next = self.rows.iter().find(|(_, fetch)| fetch.is_ready() && waits(fetch));
+        if let Some(next) = next.map(|(next, _)| *next) {
+            self.commit_if_complete(next, ops, actions);
         }
-        self.fire_with(callback, result, ops, actions)
+        outcome
     }
 
     /// The disk has let go.
@@ -510,13 +523,16 @@ impl Fetches {
         }
     }
 
+    /// One commit to a target at a time: that of an older attempt may still be with the disk, and its bytes must not land last.
     fn commit_if_complete<N>(&mut self, callback: CallbackId, ops: &mut Ops, actions: &mut Actions<N>) {
-        let Some(fetch) = self.rows.get_mut(&callback) else { return };
-        let Some(root) =
-            fetch.root.filter(|_| fetch.complete() && fetch.writing == 0 && fetch.tree == Tree::Open)
-        else {
+        let Some(fetch) = self.rows.get(&callback).filter(|fetch| fetch.is_ready()) else { return };
+        let target = &fetch.wanted.target;
+        let mut others = self.rows.values();
+        if others.any(|other| other.tree == Tree::Committing && other.wanted.target == *target) {
             return;
-        };
+        }
+        let Some(fetch) = self.rows.get_mut(&callback) else { return };
+        let Some(root) = fetch.root else { return };
         fetch.tree = Tree::Committing;
         ops.ask(Op::FetchCommit { callback }, DiskRequest::Commit { tree: fetch.id, root }, actions);
     }
@@ -541,183 +557,4 @@ impl Fetches {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::FolderId;
-    use crate::disk::DiskAction;
-    use crate::machine::Action;
-
-    const LINK: ConnectionId = ConnectionId(5);
-
-    struct Rig {
-        fetches: Fetches,
-        ops: Ops,
-        out: Actions<()>,
-        limits: Limits,
-        now: Instant,
-        id: CallbackId,
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            let task = TaskId { publisher: InstanceId([1; 16]), number: 1 };
-            let attempt = AttemptNumber(1);
-            let target = Target::Work { folder: FolderId { task, attempt }, name: b"data".to_vec() };
-            let peer = InstanceId([1; 16]);
-            let label = String::from("data");
-            let wanted = Wanted { task, attempt, file: 0, peer, side: Side::Dialled, target, label };
-            let (limits, now, mut fetches) = (Limits::default(), Instant::ZERO, Fetches::default());
-            let id = fetches.add(now, wanted, TreeId(1), &limits);
-            Self { fetches, ops: Ops::default(), out: Actions::new(), limits, now, id }
-        }
-
-        /// The source says what comes, and the target is open.
-        fn begin(&mut self, blocks: u64) {
-            self.fetches.request(self.id, LINK);
-            let begun =
-                self.fetches.begin(self.id, LINK, (blocks * BLOCK, 100, 7), &mut self.ops, &mut self.out);
-            assert!(matches!(begun, FetchOutcome::None));
-            let _ = self.fetches.opened(self.id, Ok(()), &self.limits, &mut self.ops, &mut self.out);
-        }
-
-        /// One more block comes and is verified.
-        fn block(&mut self, index: u64) {
-            let data = alloc::vec![Bytes::from(alloc::vec![0; 1 << 20])];
-            let hash = Hash([0; 32]);
-            let taken = self.fetches.block(
-                self.id,
-                LINK,
-                index,
-                data,
-                hash,
-                &self.limits,
-                &mut self.ops,
-                &mut self.out,
-            );
-            assert_eq!(taken, Ok(()));
-            let _ = self.fetches.written(self.id, index, Ok(()), &self.limits, &mut self.ops, &mut self.out);
-        }
-
-        /// The window ends: whether the callback has fired, and with what.
-        fn window(&mut self) -> Option<FileErrorKind> {
-            self.now += self.limits.file_window;
-            assert_eq!(
-                self.fetches.timers.pop_due(self.now),
-                Some(self.id),
-                "a window lasts its five minutes"
-            );
-            let outcome =
-                self.fetches.window_over(self.now, self.id, &self.limits, &mut self.ops, &mut self.out);
-            self.fetches.check_invariants();
-            match outcome {
-                FetchOutcome::Fired { result: Err(error), .. } => Some(error.kind),
-                FetchOutcome::None => None,
-                other => panic!("{other:?}"),
-            }
-        }
-
-        fn closes(&mut self) -> usize {
-            let close = |action: &Action<()>| {
-                matches!(action, Action::Disk(DiskAction { request: DiskRequest::CloseTree { .. }, .. }))
-            };
-            self.out.drain().filter(close).count()
-        }
-    }
-
-    #[test]
-    fn f2_a_source_that_sends_nothing_for_five_minutes_is_a_timeout_once() {
-        let mut rig = Rig::new();
-        assert_eq!(rig.limits.file_window.as_secs(), 300);
-        assert_eq!(rig.window(), Some(FileErrorKind::TimedOut));
-        assert!(rig.fetches.timers.is_empty(), "it cannot fire again");
-        let late = rig.fetches.fail(rig.id, FileErrorKind::Cancelled, &mut rig.ops, &mut rig.out);
-        assert!(matches!(late, FetchOutcome::None));
-    }
-
-    #[test]
-    fn f2_what_comes_after_the_timeout_is_ignored_and_leaves_nothing_behind() {
-        let mut rig = Rig::new();
-        rig.begin(100);
-        assert_eq!(rig.window(), Some(FileErrorKind::TimedOut));
-        assert_eq!(rig.closes(), 1, "what was staged is let go");
-        let data = alloc::vec![Bytes::from(alloc::vec![0; 1 << 20])];
-        let hash = Hash([0; 32]);
-        let late = rig.fetches.block(rig.id, LINK, 0, data, hash, &rig.limits, &mut rig.ops, &mut rig.out);
-        assert_eq!(late, Ok(()));
-        assert!(rig.out.is_empty(), "nothing of it reaches the disk");
-        assert!(matches!(rig.fetches.closed(rig.id), FetchOutcome::Settled(_)));
-        assert!(rig.fetches.is_empty());
-    }
-
-    #[test]
-    fn f2_a_source_that_drips_is_a_timeout_and_one_that_moves_is_not() {
-        let mut drips = Rig::new();
-        drips.begin(100);
-        // 16 KiB a second for 300 seconds are 4.7 blocks.
-        (0..4).for_each(|index| drips.block(index));
-        assert_eq!(drips.window(), Some(FileErrorKind::TimedOut), "a little is not enough");
-
-        let mut moves = Rig::new();
-        moves.begin(100);
-        for window in 0..19 {
-            (window * 5..window * 5 + 5).for_each(|index| moves.block(index));
-            assert_eq!(moves.window(), None, "a large file that moves is not cut off, however long it takes");
-        }
-        (95..99).for_each(|index| moves.block(index));
-        assert_eq!(moves.window(), Some(FileErrorKind::TimedOut), "four of the five blocks that were left");
-    }
-
-    #[test]
-    fn f2_the_rest_of_a_file_is_enough_but_its_end_must_come_too() {
-        let mut rig = Rig::new();
-        rig.begin(2);
-        (0..2).for_each(|index| rig.block(index));
-        assert_eq!(rig.window(), None, "all that was left has come");
-        assert_eq!(rig.window(), Some(FileErrorKind::TimedOut), "and then the source never ended it");
-
-        let mut rig = Rig::new();
-        rig.begin(1);
-        rig.block(0);
-        assert!(!rig.fetches.end(rig.id, LINK, Hash([1; 32]), &mut rig.ops, &mut rig.out));
-        assert_eq!((rig.window(), rig.window()), (None, None), "only our own disk is waited for");
-    }
-
-    #[test]
-    fn f6_a_broken_transfer_is_asked_for_from_where_the_verified_blocks_end() {
-        let mut rig = Rig::new();
-        rig.begin(10);
-        (0..3).for_each(|index| rig.block(index));
-        rig.fetches.file_link_lost(LINK);
-        assert_eq!(rig.fetches.backlog(LINK), 0, "what was not verified is let go");
-        assert_eq!(rig.fetches.unrequested(InstanceId([1; 16]), Side::Dialled), [rig.id]);
-        assert_eq!(rig.fetches.request(rig.id, ConnectionId(6)), 3);
-    }
-
-    #[test]
-    fn f6_a_link_that_does_not_come_back_is_a_disconnect() {
-        let mut rig = Rig::new();
-        rig.begin(10);
-        rig.fetches.file_link_lost(LINK);
-        assert_eq!(rig.window(), Some(FileErrorKind::Disconnected), "with its window");
-
-        let mut rig = Rig::new();
-        rig.begin(10);
-        rig.fetches.file_link_lost(LINK);
-        let outcome = rig.fetches.fail(rig.id, FileErrorKind::Cancelled, &mut rig.ops, &mut rig.out);
-        let is_disconnect = |error: &FileError| error.kind == FileErrorKind::Disconnected;
-        assert!(
-            matches!(&outcome, FetchOutcome::Fired { result: Err(error), .. } if is_disconnect(error)),
-            "or with its attempt: {outcome:?}"
-        );
-
-        let mut rig = Rig::new();
-        rig.begin(10);
-        rig.fetches.file_link_lost(LINK);
-        rig.fetches.request(rig.id, ConnectionId(6));
-        assert_eq!(
-            rig.window(),
-            Some(FileErrorKind::TimedOut),
-            "one that is back and brings nothing is a timeout"
-        );
-    }
-}
+mod tests;
