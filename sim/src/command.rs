@@ -166,11 +166,13 @@ impl Source {
         }
     }
 
-    fn outcome(&self, trace: bool) -> Result<Outcome, Refusal> {
-        match (&self.plan, self.seed) {
-            (Some(path), _) => Ok(runner::run_plan(&read(path)?, trace)),
-            (None, seed) => Ok(self.drawn(seed.unwrap_or(0), trace)),
-        }
+    /// What came of it, and how many faults the plan has that never came about.
+    fn outcome(&self, trace: bool) -> Result<(Outcome, usize), Refusal> {
+        let Some(path) = &self.plan else { return Ok((self.drawn(self.seed.unwrap_or(0), trace), 0)) };
+        let plan = read(path)?;
+        let outcome = runner::run_plan(&plan, trace);
+        let missing = plan.faults.len().saturating_sub(outcome.plan.faults.len());
+        Ok((outcome, missing))
     }
 
     fn drawn(&self, seed: u64, trace: bool) -> Outcome {
@@ -192,7 +194,7 @@ fn write(path: &Path, plan: &Plan) -> Result<(), Refusal> {
 
 impl Replay {
     fn run(&self, out: &mut impl Write) -> Result<u8, Refusal> {
-        let outcome = match &self.html {
+        let (outcome, missing) = match &self.html {
             None => self.source.outcome(self.trace)?,
             Some(path) => shown(path, || self.source.outcome(self.trace))?,
         };
@@ -200,25 +202,24 @@ impl Replay {
             writeln!(out, "{line}")?;
         }
         summary::one(out, &outcome)?;
-        if let Some(path) = &self.source.plan {
-            let planned = read(path)?.faults.len();
-            let came = outcome.plan.faults.len();
-            if came < planned {
-                writeln!(out, "{} of the plan's {planned} faults never came about", planned - came)?;
-            }
+        if missing > 0 {
+            writeln!(out, "{missing} of the plan's faults never came about")?;
         }
         Ok(told(out, &outcome.result)?)
     }
 }
 
 /// A run, and its space-time diagram.
-fn shown(path: &Path, run: impl FnOnce() -> Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
-    let (outcome, chronicle) = Chronicle::of(run);
-    let outcome = outcome?;
+fn shown(
+    path: &Path,
+    run: impl FnOnce() -> Result<(Outcome, usize), Refusal>,
+) -> Result<(Outcome, usize), Refusal> {
+    let (result, chronicle) = Chronicle::of(run);
+    let (outcome, missing) = result?;
     let page = chronicle.page(&format!("seed {}", outcome.seed), outcome.result.as_ref().err());
     let written = std::fs::write(path, page);
     written.map_err(|error| Refusal(format!("{}: {error}", path.display()), CANNOT_CREATE))?;
-    Ok(outcome)
+    Ok((outcome, missing))
 }
 
 fn told(out: &mut impl Write, result: &Result<(), Failure>) -> io::Result<u8> {

@@ -161,12 +161,6 @@ pub enum Until {
     Time(Instant),
 }
 
-/// Runs the seeds `start .. start + count` on `jobs` threads.
-pub fn run_many(start: u64, count: u64, jobs: usize, most_failures: usize) -> Summary {
-    let until = Until::Seed(start + count);
-    run_batch(&Batch { start, until, jobs, most_failures, kind: None, swarm: None }, |_, _| {})
-}
-
 /// Runs a batch; `progress` is told after each run how many there were, and how many failed.
 pub fn run_batch(batch: &Batch, mut progress: impl FnMut(u64, usize)) -> Summary {
     let next = AtomicU64::new(batch.start);

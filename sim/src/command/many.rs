@@ -81,7 +81,7 @@ fn tell(out: &mut impl Write, arguments: &Run, plan: &Plan, failure: &Failure) -
     let path = arguments.out.join(format!("seed-{seed}.json"));
     write(&path, &kept)?;
     let page = path.with_extension("html");
-    shown(&page, || Ok(runner::run_plan(&kept, false)))?;
+    shown(&page, || Ok((runner::run_plan(&kept, false), 0)))?;
     writeln!(out, "  what happened: {}", page.display())?;
     writeln!(out, "  replay: xxnet sim replay {} --trace", path.display())?;
     Ok(())
