@@ -10,8 +10,8 @@ pub(crate) mod exit {
     pub(crate) const FAILED: u8 = 1;
     /// The command line is wrong.
     pub(crate) const USAGE: u8 = 2;
-    /// `replay`: the command line is wrong (`EX_USAGE`); 2 is a divergence there.
-    pub(crate) const REPLAY_USAGE: u8 = 64;
+    /// `replay` and `sim`: the command line is wrong (`EX_USAGE`); 2 is a divergence there, or a broken promise.
+    pub(crate) const OTHER_USAGE: u8 = 64;
     /// `run`: the command ran past its `--timeout`.
     pub(crate) const TIMED_OUT: u8 = 124;
     /// `run`: xxnet itself failed, as `env` and `docker run` have it.

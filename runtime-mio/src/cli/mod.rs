@@ -204,7 +204,7 @@ pub(crate) fn eprintln_quietly(line: &str) {
 }
 
 /// Help and version go where they should; `run` has 125 for a wrong command line, as `env` and `docker run` have it, so
-/// that it can be told from the command's own 2; `replay`, where 2 is a divergence, has 64.
+/// that it can be told from the command's own 2; `replay` and `sim`, where 2 is a finding, have 64.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
@@ -218,7 +218,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let command = subcommand(std::env::args_os().skip(1));
     ExitCode::from(match command.as_ref().and_then(|command| command.to_str()) {
         Some("run") => exit::RUN_FAILED,
-        Some("replay") => exit::REPLAY_USAGE,
+        Some("replay" | "sim") => exit::OTHER_USAGE,
         _ => exit::USAGE,
     })
 }

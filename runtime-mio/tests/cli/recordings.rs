@@ -249,6 +249,8 @@ fn what_cannot_be_replayed_or_recorded_gets_a_sentence() {
         &["replay", "a", "b"],
         &["replay", "--what", "a"],
         &["-v", "replay", "--reg=x", "a"],
+        &["sim", "replay"],
+        &["sim", "run", "--faults", "rain"],
     ] {
         finish(home.xxnet(words)).expect(64).says("xxnet");
     }
