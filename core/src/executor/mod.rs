@@ -185,7 +185,9 @@ impl Executor {
         match op {
             Op::ScanInput { task, tree } => self.input_scanned(now, task, tree, result, out),
             Op::MakeFolder { task, attempt } => self.folder_made(now, task, attempt, nothing(result), out),
-            Op::RemoveFolder { task, attempt } => self.folder_removed(now, task, attempt, out),
+            Op::RemoveFolder { task, attempt } => {
+                self.folder_removed(now, task, attempt, nothing(result), out);
+            }
             Op::ScanOutput { task, attempt, index } => {
                 self.output_scanned(now, task, attempt, index, result, out);
             }

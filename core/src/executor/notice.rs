@@ -385,12 +385,21 @@ pub enum ExecutorNotice {
         /// Why.
         why: StopReason,
     },
-    /// The publisher has everything; the attempt is forgotten and its folder removed.
+    /// The publisher has everything; the attempt is forgotten and its folder is to be removed.
     AttemptDone {
         /// The task.
         task: TaskId,
         /// The attempt.
         attempt: AttemptNumber,
+    },
+    /// The folder of an attempt that is over could not be removed, however often that was tried: it stays.
+    FolderStays {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// Why, the last time.
+        error: FileError,
     },
     /// A peer could not be reached.
     Unreachable {

@@ -17,6 +17,9 @@ use crate::{AttemptNumber, ConnectionId, Instant, RunId, TaskId};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// How often the removal of a folder is tried.
+pub(super) const REMOVALS: u32 = 8;
+
 impl Executor {
     // ---- proposal and claim ----
 
@@ -191,6 +194,7 @@ impl Executor {
                     self.claim_next(now, out);
                 }
             }
+            EntryTimer::Removal => self.remove_again(task, out),
         }
     }
 
@@ -531,18 +535,40 @@ impl Executor {
         self.ops.ask(Op::RemoveFolder { task, attempt }, DiskRequest::RemoveFolder { folder }, out);
     }
 
+    /// The disk has answered for the removal. What stood in its way (no descriptor, a folder in use) may pass, so it is tried
+    /// again some times; an executor that is ending waits for nothing.
     pub(super) fn folder_removed(
         &mut self,
         now: Instant,
         task: TaskId,
         attempt: AttemptNumber,
+        result: Result<(), FileError>,
         out: &mut Out,
     ) {
-        if self.worker.attempt(task, attempt).is_some_and(|held| held.phase == Phase::Leaving) {
-            self.worker.remove(task);
-            self.peer_idle(now, task.publisher);
-            self.claim_next(now, out);
-            self.offer_again(now, task, out);
+        let Some(held) = self.worker.attempt(task, attempt).filter(|held| held.phase == Phase::Leaving)
+        else {
+            return;
+        };
+        if let Err(error) = result {
+            held.removals += 1;
+            if held.removals < REMOVALS && self.stage == Stage::Running {
+                let (first, longest) = self.config.limits.backoff;
+                let pause = (first * 2_u32.pow(held.removals - 1)).min(longest);
+                self.worker.timers.set((task, EntryTimer::Removal), now + pause);
+                return;
+            }
+            out.notify(ExecutorNotice::FolderStays { task, attempt, error });
+        }
+        self.worker.remove(task);
+        self.peer_idle(now, task.publisher);
+        self.claim_next(now, out);
+        self.offer_again(now, task, out);
+    }
+
+    fn remove_again(&mut self, task: TaskId, out: &mut Out) {
+        if let Some(held) = self.worker.held(task) {
+            let (attempt, folder) = (held.number, held.folder_id(task));
+            self.ops.ask(Op::RemoveFolder { task, attempt }, DiskRequest::RemoveFolder { folder }, out);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::peers::{Lane, PeerTimer, Side};
 use super::probe::{self, Verdict};
 use super::registrations::Stage as Registered;
-use super::worker::Entry;
+use super::worker::{Entry, EntryTimer};
 use super::{Executor, ExecutorNotice, LISTENER, Out, Stage, TaskStep};
 use crate::backoff::Backoff;
 use crate::connection::{ConnectionEvent, DisconnectReason, KindId, PeerInfo};
@@ -482,6 +482,10 @@ impl Executor {
             match self.worker.peek(task) {
                 Some(Entry::Held(_)) => {
                     self.stop_attempt(now, task, crate::message::StopReason::Shutdown, out);
+                    // A folder that could not be removed is tried at once, for the last time.
+                    if self.worker.timers.at(&(task, EntryTimer::Removal)).is_some() {
+                        self.worker.timers.set((task, EntryTimer::Removal), now);
+                    }
                 }
                 Some(Entry::Proposed | Entry::Wanted { .. }) | None => self.worker.remove(task),
             }

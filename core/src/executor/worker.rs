@@ -29,6 +29,12 @@ pub(super) enum EntryTimer {
     Timeout,
     /// A claim has waited too long for its answer.
     Claim,
+    /// Its folder could not be removed, and is to be tried again.
+    Removal,
+}
+
+impl EntryTimer {
+    const ALL: [Self; 4] = [Self::Deadline, Self::Timeout, Self::Claim, Self::Removal];
 }
 
 /// One task here. At most one entry a task (PROTOCOL A2).
@@ -73,6 +79,8 @@ pub(super) struct Held {
     pub(super) spawned: bool,
     /// The publisher needs no more word of it: `Stopped` was sent, or `Done` has come.
     pub(super) told: bool,
+    /// How often its folder could not be removed.
+    pub(super) removals: u32,
     pub(super) phase_since: Instant,
     pub(super) times: Times,
 }
@@ -232,7 +240,7 @@ impl Worker {
             Some(Entry::Wanted { .. }) => {}
         }
         self.busy.remove(&task);
-        for timer in [EntryTimer::Deadline, EntryTimer::Timeout, EntryTimer::Claim] {
+        for timer in EntryTimer::ALL {
             self.timers.clear(&(task, timer));
         }
         if let Some(tasks) = self.by_publisher.get_mut(&task.publisher) {
@@ -371,6 +379,7 @@ impl Held {
             folder_ready: false,
             spawned: false,
             told: false,
+            removals: 0,
             phase_since: now,
             times: Times { claim: waited, fetch: 0, run: 0 },
         }

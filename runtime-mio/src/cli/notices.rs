@@ -172,6 +172,7 @@ impl Notable for ExecutorNotice {
             Self::RegistryLost { .. }
             | Self::AttemptLost { .. }
             | Self::LandedBeside { .. }
+            | Self::FolderStays { .. }
             | Self::Unreachable { .. }
             | Self::TurnedAway { .. }
             | Self::Misbehaved { .. }
@@ -330,6 +331,10 @@ impl Notable for ExecutorNotice {
             Self::AttemptDone { task, attempt } => {
                 ("attempt-done", json!({ "task": task.to_string(), "attempt": attempt.0 }))
             }
+            Self::FolderStays { task, attempt, error } => (
+                "folder-stays",
+                json!({ "task": task.to_string(), "attempt": attempt.0, "why": error.to_string() }),
+            ),
             Self::Unreachable { address, reason } => {
                 ("unreachable", json!({ "address": address.to_string(), "why": reason.to_string() }))
             }

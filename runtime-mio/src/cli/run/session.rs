@@ -157,6 +157,7 @@ impl Session {
             | ExecutorNotice::AttemptFinished { .. }
             | ExecutorNotice::AttemptStopped { .. }
             | ExecutorNotice::AttemptDone { .. }
+            | ExecutorNotice::FolderStays { .. }
             | ExecutorNotice::Unreachable { .. }
             | ExecutorNotice::TurnedAway { .. }
             | ExecutorNotice::Misbehaved { .. }

@@ -113,6 +113,10 @@ impl InWords for ExecutorNotice {
             Self::AttemptDone { task, attempt } => {
                 Words::routine("forgotten", format!("forgets task {task} ({attempt}): its publisher has all"))
             }
+            Self::FolderStays { task, attempt, error } => Words::wrong(
+                "folder stays",
+                format!("cannot remove the folder of task {task} ({attempt}): {error}"),
+            ),
             Self::Unreachable { address, reason } => {
                 Words::wrong("unreachable", format!("cannot reach {address}: {reason}"))
             }
