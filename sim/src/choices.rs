@@ -19,10 +19,12 @@ pub struct Place(u64);
 
 impl Place {
     /// By name.
-    pub fn of(name: &str) -> Self {
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    pub const fn of(name: &str) -> Self {
+        let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
+        while at < name.len() {
+            hash = (hash ^ name.as_bytes()[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
         Self(mix(hash))
     }
 
@@ -33,7 +35,7 @@ impl Place {
     }
 
     /// As a key of a table.
-    pub fn key(self) -> u64 {
+    pub const fn key(self) -> u64 {
         self.0
     }
 }
@@ -47,7 +49,7 @@ pub trait Driver {
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014; variant 13 of Stafford).
-fn mix(mut word: u64) -> u64 {
+const fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)

@@ -21,6 +21,10 @@ struct Folder {
     files: Files,
     /// What arrived as `.`, to tell what the task has changed.
     arrived: Files,
+    /// So often its removal fails from now on; `None`: nobody has tried yet.
+    stuck: Option<u64>,
+    /// Its owner has said that it stays.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -28,6 +32,9 @@ enum Tree {
     Source(SourceTree),
     Target(TargetTree, Target),
 }
+
+const BUSY: i32 = 16;
+const NO_DESCRIPTOR: i32 = 24;
 
 /// All disks of the world.
 #[derive(Debug, Default)]
@@ -84,15 +91,12 @@ impl Disk {
     ) -> Result<DiskDone, FileError> {
         match request {
             DiskRequest::MakeFolder { folder } => {
-                let entry = Folder { owner: proc, files: tree::empty_folder(), arrived: Files::new() };
+                let entry = Folder { owner: proc, files: tree::empty_folder(), arrived: Files::new(), stuck: None, told: false };
                 let before = self.folders.insert((host, folder), entry);
                 assert!(before.is_none(), "{folder:?} is made twice");
                 Ok(DiskDone::Nothing)
             }
-            DiskRequest::RemoveFolder { folder } => {
-                self.folders.remove(&(host, folder));
-                Ok(DiskDone::Nothing)
-            }
+            DiskRequest::RemoveFolder { folder } => self.remove(ctx, host, folder),
             DiskRequest::OpenSource { tree, source } => self.open_source(ctx, proc, host, tree, source),
             DiskRequest::ReadBlock { tree, index } => match self.trees.get(&(proc, tree)) {
                 Some(Tree::Source(source)) => source.block(index),
@@ -128,6 +132,33 @@ impl Disk {
                 Ok(DiskDone::Nothing)
             }
         }
+    }
+
+    /// Something may hold a folder for some time, or there is no descriptor to look into it.
+    fn remove(&mut self, ctx: &mut Context, host: HostId, folder: FolderId) -> Result<DiskDone, FileError> {
+        if let Some(entry) = self.folders.get_mut(&(host, folder)) {
+            let stuck = match entry.stuck {
+                Some(stuck) => stuck,
+                None if ctx.fault(Fault::FolderStays, 60) => ctx.value(1, 12),
+                None => 0,
+            };
+            entry.stuck = Some(stuck.saturating_sub(1));
+            if stuck > 0 && ctx.faulty {
+                let number = if stuck % 2 == 0 { NO_DESCRIPTOR } else { BUSY };
+                return Err(FileError::new(FileErrorKind::System(number), "work folder"));
+            }
+        }
+        self.folders.remove(&(host, folder));
+        Ok(DiskDone::Nothing)
+    }
+
+    /// The owner of a folder has said that it cannot be removed: whether that is so.
+    pub(crate) fn stays(&mut self, proc: ProcId, host: HostId, folder: FolderId) -> bool {
+        let entry = self.folders.get_mut(&(host, folder)).filter(|entry| entry.owner == proc);
+        entry.is_some_and(|entry| {
+            entry.told = true;
+            entry.stuck.is_some()
+        })
     }
 
     fn open_source(
@@ -233,9 +264,9 @@ impl Disk {
         self.closing.retain(|(proc, _)| !gone(*proc));
     }
 
-    /// Folders and open trees of a process.
+    /// Folders and open trees of a process, but for those folders that it has said will stay.
     pub(crate) fn held_by(&self, proc: ProcId) -> (usize, usize) {
-        let folders = self.folders.values().filter(|folder| folder.owner == proc).count();
+        let folders = self.folders.values().filter(|folder| folder.owner == proc && !folder.told).count();
         let trees = self.trees.keys().filter(|(owner, _)| *owner == proc).count();
         (folders, trees)
     }

@@ -1,6 +1,6 @@
 //! The kinds of fault, which of them a run may inject, and how often it did.
 
-use crate::choices::Choices;
+use crate::choices::{Choices, Place};
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -23,6 +23,9 @@ macro_rules! faults {
                 }
             }
         }
+
+        /// Where each kind draws, whatever other kinds there are.
+        const PLACES: [u64; Fault::ALL.len()] = [$(Place::of($text).key(),)*];
     };
 }
 
@@ -39,6 +42,8 @@ faults! {
     AcceptanceLost = "acceptance lost",
     /// No descriptors are left for a newcomer.
     AcceptFails = "accept failed",
+    /// No descriptor is left for a dial: the dialler's own want.
+    DialExhausted = "no descriptor for a dial",
     /// A name does not resolve, or only after seconds.
     NameFails = "name look-up failed",
     /// The link breaks at a certain byte and both ends notice.
@@ -87,6 +92,8 @@ faults! {
     Changed = "source changed",
     /// A source cannot be read.
     Unreadable = "source unreadable",
+    /// A folder cannot be removed, for some tries.
+    FolderStays = "folder not removed",
     /// A disk request takes seconds.
     SlowDisk = "slow disk",
     /// The system cannot start a command.
@@ -108,6 +115,11 @@ faults! {
 }
 
 impl Fault {
+    /// Its own part of any place: another kind of fault shifts nothing that this one draws.
+    pub(crate) fn part(self) -> u64 {
+        PLACES[self as usize]
+    }
+
     /// By its words.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)
@@ -171,9 +183,8 @@ impl Counts {
 /// Which kinds a run may inject, and how eagerly.
 #[derive(Clone, Debug)]
 pub struct Swarm {
-    enabled: [bool; Fault::ALL.len()],
-    /// Multiplies every chance, in percent.
-    pub eagerness: u64,
+    /// Multiplies the chances of each kind, in percent; 0: it is switched off.
+    eagerness: [u64; Fault::ALL.len()],
 }
 
 impl Default for Swarm {
@@ -185,10 +196,11 @@ impl Default for Swarm {
 impl Swarm {
     /// None at all.
     pub fn none() -> Self {
-        Self { enabled: [false; Fault::ALL.len()], eagerness: 100 }
+        Self { eagerness: [0; Fault::ALL.len()] }
     }
 
-    /// A random part of all kinds: runs in which some kinds are missing reach states that all kinds together hide.
+    /// A random part of all kinds: runs in which some kinds are missing reach states that all kinds together hide. Each kind
+    /// draws at its own place, so that one kind more leaves the others as they were.
     pub fn draw(choices: &mut Choices) -> Self {
         let mut swarm = Self::none();
         // One run in ten is calm: what fails there fails without any fault.
@@ -196,10 +208,16 @@ impl Swarm {
             return swarm;
         }
         let share = *choices.pick(&[150, 300, 500, 700]);
-        for enabled in &mut swarm.enabled {
-            *enabled = choices.chance(share);
+        let of_all = *choices.pick(&[100, 40, 200]);
+        let here = choices.place();
+        for kind in Fault::ALL {
+            choices.enter(here.within(kind.part()));
+            if choices.chance(share) {
+                let own = *choices.pick(&[100, 100, 30, 250]);
+                swarm.eagerness[*kind as usize] = of_all * own / 100;
+            }
         }
-        swarm.eagerness = *choices.pick(&[100, 40, 200]);
+        choices.enter(here);
         swarm
     }
 
@@ -207,7 +225,7 @@ impl Swarm {
     pub fn only(kinds: &[Fault]) -> Self {
         let mut swarm = Self::none();
         for kind in kinds {
-            swarm.enabled[*kind as usize] = true;
+            swarm.eagerness[*kind as usize] = 100;
         }
         swarm
     }
@@ -215,7 +233,7 @@ impl Swarm {
     /// With every chance multiplied, in percent.
     #[must_use]
     pub fn eager(mut self, percent: u64) -> Self {
-        self.eagerness = percent;
+        self.eagerness.iter_mut().for_each(|own| *own = *own * percent / 100);
         self
     }
 
@@ -223,18 +241,51 @@ impl Swarm {
     #[must_use]
     pub fn without(mut self, kinds: &[Fault]) -> Self {
         for kind in kinds {
-            self.enabled[*kind as usize] = false;
+            self.eagerness[*kind as usize] = 0;
         }
         self
     }
 
     /// Whether a kind may be injected.
     pub fn enabled(&self, fault: Fault) -> bool {
-        self.enabled[fault as usize]
+        self.eagerness(fault) > 0
+    }
+
+    /// What the chances of a kind are multiplied by, in percent.
+    pub fn eagerness(&self, fault: Fault) -> u64 {
+        self.eagerness[fault as usize]
     }
 
     /// Whether nothing may be injected.
     pub fn is_calm(&self) -> bool {
-        !self.enabled.iter().any(|enabled| *enabled)
+        self.eagerness.iter().all(|own| *own == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a kind draws is a matter of its own: of all others, any may be left out.
+    #[test]
+    fn what_a_kind_of_fault_draws_depends_on_no_other_kind() {
+        for seed in 0..50 {
+            let mut choices = Choices::seeded(seed, "plan");
+            let swarm = Swarm::draw(&mut choices);
+            let after = choices.below(1000);
+            let mut again = Choices::seeded(seed, "plan");
+            if again.chance(100) {
+                assert!(swarm.is_calm());
+                continue;
+            }
+            let (share, of_all) = (*again.pick(&[150, 300, 500, 700]), *again.pick(&[100, 40, 200]));
+            assert_eq!(again.below(1000), after, "seed {seed}: what comes behind is not shifted");
+            for kind in Fault::ALL.iter().rev() {
+                let mut own = Choices::seeded(seed, "plan");
+                own.enter(Place::of("plan").within(Place::of(kind.name()).key()));
+                let drawn = own.chance(share).then(|| of_all * *own.pick(&[100, 100, 30, 250]) / 100);
+                assert_eq!(swarm.eagerness(*kind), drawn.unwrap_or(0), "seed {seed}: {kind}");
+            }
+        }
     }
 }

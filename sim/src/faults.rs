@@ -106,11 +106,11 @@ impl Faults {
     /// The place that is at work has an opportunity for a fault: whether it takes it.
     pub(crate) fn decide(&mut self, choices: &mut Choices, kind: Fault, per_mille: u64) -> bool {
         let place = choices.place();
-        let own = place.within(kind as u64);
+        let own = place.within(kind.part());
         let (nth, values) = match &self.source {
             Source::Drawn(swarm) if swarm.enabled(kind) => {
                 let nth = choices.visit(own);
-                let chance = (per_mille * swarm.eagerness / 100).max(1);
+                let chance = (per_mille * swarm.eagerness(kind) / 100).max(1);
                 choices.enter(own.within(nth));
                 let hit = choices.chance(chance);
                 choices.enter(place);

@@ -2,12 +2,12 @@
 
 use super::{Cluster, Planned};
 use crate::clock::{MILLI, Micros, SECOND};
-use crate::context::ProcId;
+use crate::context::{HostId, ProcId};
 use crate::failure::{Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Command, Notice};
 use bytes::Bytes;
-use xxnet_core::TaskId;
+use xxnet_core::{FolderId, TaskId};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice, PublishError};
 use xxnet_core::registry::RegistryNotice;
 
@@ -63,6 +63,13 @@ impl Cluster {
                 self.tell(proc, delay, taken);
             }
             ExecutorNotice::InputWanted(task) => self.give_input(proc, task),
+            ExecutorNotice::FolderStays { task, attempt, .. } => {
+                let host = self.world.host_of(proc).unwrap_or(HostId(0));
+                if !self.world.disk.stays(proc, host, FolderId { task, attempt }) {
+                    let what = format!("the folder of {attempt} of {task} is said to stay, and nobody held it");
+                    return Err(self.world.failure(proc, FailureKind::Safety, "leak", what));
+                }
+            }
             ExecutorNotice::ListenFailed(..) => self.cannot_listen(proc),
             ExecutorNotice::Stopped => self.stopped(proc),
             // For people, and for the oracles.

@@ -22,6 +22,12 @@ impl Net {
         link: LinkId,
         address: SocketAddr,
     ) {
+        if ctx.fault(Fault::DialExhausted, 30) {
+            self.links.insert((proc, link), (StreamId(0), 0));
+            let lag = ctx.lag();
+            ctx.after(lag, deliver(proc, NetEvent::DialFailed { link, error: NetError::Exhausted }));
+            return;
+        }
         let target = if address.ip().is_loopback() { Some(host) } else { HostId::of(address.ip()) };
         let Some(target) = target.filter(|target| usize::from(target.0) < ctx.hosts.len()) else {
             self.links.insert((proc, link), (StreamId(0), 0));
