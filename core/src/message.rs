@@ -467,7 +467,7 @@ pub enum DeclineReason {
     Unreachable,
     /// The publisher refused: another holds it, or it has ended.
     Refused,
-    /// The executor is shutting down, or holds too many proposals.
+    /// The executor is shutting down, holds too many proposals, or has no descriptors left.
     Busy,
 }
 

@@ -249,7 +249,7 @@ pub enum NetError {
     PermissionDenied,
     /// The name does not exist, or has no address.
     NameNotFound,
-    /// No descriptors or buffers are left.
+    /// No descriptors, ports or buffers are left: a want of this host's own.
     Exhausted,
     /// Any other, by the system's number.
     Other(i32),
@@ -266,7 +266,7 @@ impl fmt::Display for NetError {
             Self::AddressNotAvailable => "this host has no such address",
             Self::PermissionDenied => "permission denied",
             Self::NameNotFound => "the name does not resolve to an address",
-            Self::Exhausted => "no file descriptors or buffers are left",
+            Self::Exhausted => "no file descriptors, ports or buffers are left",
             Self::Other(number) => return write!(f, "system error {number}"),
         })
     }

@@ -232,6 +232,14 @@ impl Choices {
         before
     }
 
+    /// Draws at a place of its own, which shifts nothing here.
+    pub(crate) fn aside<T>(&mut self, name: &str, draw: impl FnOnce(&mut Self) -> T) -> T {
+        let here = self.enter(self.place.within(Place::of(name).key()));
+        let drawn = draw(self);
+        self.enter(here);
+        drawn
+    }
+
     /// Where draws belong now.
     pub fn place(&self) -> Place {
         self.place

@@ -2,6 +2,7 @@
 //! well.
 
 mod application;
+mod comings;
 mod ending;
 mod nodes;
 mod storm;
@@ -71,6 +72,19 @@ enum Planned {
     Mend(HostId, HostId),
     /// A host woke a second ago.
     LookForCopies,
+    /// A node goes by itself.
+    Go(usize),
+    /// All registries go; have been away for a while; are back; have been back for a while.
+    Away,
+    Meantime,
+    Returned,
+    Restored,
+    /// Another registry takes the place of the first.
+    Replace,
+    /// The name of both means the old one, or the new one.
+    Turn(bool),
+    /// The crowd has come.
+    Settled,
 }
 
 /// A cluster at some moment.
@@ -85,6 +99,8 @@ pub(crate) struct Cluster {
     planned: BTreeMap<u32, Planned>,
     next_planned: u32,
     setup: Setup,
+    /// A registry whose place another one has taken.
+    ghost: Option<comings::Ghost>,
     /// Tasks that a publisher was given and has not answered for.
     asked: BTreeMap<Token, ProcId>,
     /// Everything that applications were told, if a test wants to know.
@@ -99,7 +115,7 @@ impl Cluster {
         let roles = (0..setup.registries)
             .map(|_| Role::Registry)
             .chain((0..setup.publishers).map(|_| Role::Publisher))
-            .chain(setup.executors.iter().map(|slots| Role::Executor(*slots)));
+            .chain(setup.slots().map(Role::Executor));
         for role in roles {
             let same = nodes.iter().filter(|node: &&Node| node.role.word() == role.word()).count();
             let name = format!("{}-{}", role.word(), same + 1);
@@ -118,6 +134,7 @@ impl Cluster {
             planned: BTreeMap::new(),
             next_planned: 0,
             setup,
+            ghost: None,
             asked: BTreeMap::new(),
             log: None,
         };
@@ -126,6 +143,7 @@ impl Cluster {
             cluster.world.ctx.choices.enter(Place::of(&name));
             cluster.world.net.name(name, host);
             let delay = cluster.world.ctx.choices.below(SECOND);
+            let delay = cluster.arrival(at).unwrap_or(delay);
             cluster.plan(delay, Planned::Restart(at));
         }
         let publishers = cluster.of_role("publisher");
@@ -135,7 +153,14 @@ impl Cluster {
                 cluster.task(*who, task.at_us, plan);
             }
         }
+        cluster.plan_comings();
         cluster
+    }
+
+    /// When a node of the crowd begins.
+    fn arrival(&self, at: usize) -> Option<Micros> {
+        let crowd = self.setup.crowd?;
+        (at + crowd.executors >= self.nodes.len()).then_some(crowd.at_us)
     }
 
     /// Adds a task that its publisher is given after `delay`.
@@ -225,6 +250,14 @@ impl Cluster {
             }
             Some(Planned::Mend(from, to)) => self.world.ctx.mend(from, to),
             Some(Planned::LookForCopies) => self.oracles.copies(&self.world)?,
+            Some(Planned::Go(index)) => self.go(index),
+            Some(Planned::Away) => self.registries_go(),
+            Some(Planned::Meantime) => self.meantime()?,
+            Some(Planned::Returned) => self.oracles.outage.ends(&self.oracles.tasks),
+            Some(Planned::Restored) => self.restored()?,
+            Some(Planned::Replace) => self.replace(),
+            Some(Planned::Turn(to_old)) => self.turn(to_old),
+            Some(Planned::Settled) => self.crowd_is_bounded()?,
         }
         Ok(())
     }

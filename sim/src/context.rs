@@ -17,10 +17,13 @@ use xxnet_core::disk::DiskAction;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostId(pub u16);
 
+/// Hosts of one net.
+const A_NET: u16 = 250;
+
 impl HostId {
     /// Its address.
     pub fn ip(self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::new(10, 0, (self.0 >> 8) as u8, self.0 as u8 + 1))
+        IpAddr::V4(Ipv4Addr::new(10, 0, (self.0 / A_NET) as u8, (self.0 % A_NET) as u8 + 1))
     }
 
     /// A place on it.
@@ -32,7 +35,7 @@ impl HostId {
     pub fn of(ip: IpAddr) -> Option<Self> {
         match ip {
             IpAddr::V4(v4) => match v4.octets() {
-                [10, 0, high, low] if low > 0 => Some(Self(u16::from(high) << 8 | u16::from(low - 1))),
+                [10, 0, high, low] if low > 0 => Some(Self(u16::from(high) * A_NET + u16::from(low - 1))),
                 _ => None,
             },
             IpAddr::V6(_) => None,

@@ -53,6 +53,10 @@ pub trait Known: Machine {
     fn check_link(&self, _link: LinkId) -> bool {
         false
     }
+    /// Steps that it took so far, if it counts them.
+    fn effort(&self) -> u64 {
+        0
+    }
 }
 
 /// Any machine of the world.
@@ -71,6 +75,10 @@ pub trait Brain: Debug {
     fn census(&self) -> [usize; 4];
     /// As [`Known::unfinished`].
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
+    /// As [`Known::effort`].
+    fn effort(&self) -> u64 {
+        0
+    }
 }
 
 /// A machine and the sink that it fills.
@@ -130,6 +138,10 @@ where
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         M::unfinished(&self.machine)
     }
+
+    fn effort(&self) -> u64 {
+        M::effort(&self.machine)
+    }
 }
 
 impl Known for xxnet_core::executor::Executor {
@@ -167,6 +179,10 @@ impl Known for xxnet_core::registry::Registry {
 
     fn notice(notice: RegistryNotice) -> Notice {
         Notice::Registry(notice)
+    }
+
+    fn effort(&self) -> u64 {
+        Self::effort(self)
     }
 
     fn census(&self) -> [usize; 4] {

@@ -15,14 +15,19 @@
 //! | `crash` | a session with an instance that is no more ends, and nothing of it reaches the next one (N11) |
 //! | `pair` | one session a pair; in peace it keeps its link, and both ends have it (N3) |
 //! | `bound` | a node keeps no more than the limit of its queues, whoever takes slowly (N8) |
+//! | `credit` | no session brings more than its window before something is taken: slow readers have bounded memory |
 //! | `stuck` | in peace, all that was sent settles in time; what was sent to a living listener is taken (N4, N10) |
 //! | `down` | a shutdown is over within its drain and the time for last words (N14) |
 //! | `leak` | once it is down nothing is left: no socket, no row, no timer (N14) |
 //! | `blame` | nobody says that the other's words make no sense, unless a bit was flipped |
+//!
+//! Where they chat, `chat.rs` listens too; where there is bulk, `prompt.rs` looks at the clock.
 
 mod account;
 mod application;
+mod chat;
 mod peace;
+mod prompt;
 mod temper;
 
 use crate::choices::{Choices, Place};
@@ -34,10 +39,13 @@ use crate::fault::Fault;
 use crate::faults::{Injection, PlannedFault};
 use crate::machine::{Adapter, Command, Notice};
 use crate::plan::Nodes;
+use crate::talk::Talk;
 use crate::weather::{self, Weather};
 use crate::world::{Happening, World};
 pub use account::Messages;
 use account::{Account, Verdict};
+use chat::Chat;
+use prompt::Prompt;
 use application::Application;
 use temper::Temper;
 use xxnet_core::config::{ClusterKey, Config};
@@ -59,6 +67,10 @@ pub(crate) struct Messengers {
     horizon: Micros,
     /// How often applications still do something.
     acts: u64,
+    /// What they talk about, if it is something.
+    talk: Option<Talk>,
+    chat: Chat,
+    prompt: Prompt,
     /// Everything is well and stays so: no session may lose its link, and nothing that is sent to a listener is lost.
     calm: bool,
 }
@@ -79,7 +91,10 @@ impl Messengers {
     pub(crate) fn new(choices: Choices, plan: &Nodes, injection: Injection, keep_trace: bool) -> Self {
         let mut ctx = Context::new(choices, injection, keep_trace);
         ctx.choices.enter(Place::of("temper"));
-        let temper = Temper::draw(&mut ctx.choices);
+        let mut temper = Temper::draw(&mut ctx.choices);
+        if let Some(talk) = &plan.talk {
+            temper.suit(talk);
+        }
         let (count, horizon) = (plan.nodes, plan.horizon_us);
         let hosts: Vec<HostId> = (0..count)
             .map(|at| {
@@ -102,6 +117,9 @@ impl Messengers {
             next_token: 0,
             horizon,
             acts: plan.acts.unwrap_or(u64::MAX),
+            chat: Chat::new(if let Some(Talk::Chat(rooms)) = &plan.talk { rooms } else { &[] }),
+            prompt: Prompt::default(),
+            talk: plan.talk.clone(),
             calm: false,
         };
         (0..count).for_each(|at| all.start(at));
@@ -187,7 +205,7 @@ impl Messengers {
         self.weather.started(at, proc);
         self.nodes[at] = Application::default();
         self.account.started(proc, at, instance);
-        if self.world.ctx.choices.chance(700) {
+        if self.world.ctx.choices.chance(700) || self.talk.is_some() {
             self.listen(at, proc);
         }
         self.plan(MILLI, ACT, at, 0);
@@ -245,9 +263,11 @@ impl Messengers {
             }
             MessengerNotice::Disconnected { on, undelivered, .. } => {
                 self.nodes[at].peers.remove(on);
+                self.chat.told(undelivered);
                 self.keeps(proc, undelivered, "a session was over")?;
             }
             MessengerNotice::Undelivered { packs, .. } => {
+                self.chat.told(packs);
                 self.keeps(proc, packs, "an address was given up")?;
             }
             MessengerNotice::Interrupted { on, reason }
@@ -255,7 +275,14 @@ impl Messengers {
             {
                 return Err(("pair", format!("{on} has lost its link in peace: {reason}")));
             }
-            MessengerNotice::Received { on, .. } => self.came(at, proc, *on),
+            MessengerNotice::Rejected { pack: Some(pack), .. } => self.chat.told(core::slice::from_ref(pack)),
+            MessengerNotice::Received { on, pack } => {
+                self.chat.heard(at, proc, pack)?;
+                if self.world.ctx.calm {
+                    self.prompt.came(pack, self.world.ctx.now)?;
+                }
+                self.came(at, proc, *on);
+            }
             _ => {}
         }
         Ok(())
@@ -296,6 +323,12 @@ impl Messengers {
 
     /// A message has come: taken at once or some time later, and answered perhaps.
     fn came(&mut self, at: usize, proc: ProcId, on: ConnectionId) {
+        if let Some(pause) = self.slow_pace() {
+            if !core::mem::replace(&mut self.nodes[at].reads, true) {
+                self.plan(pause, TAKE, at, 0);
+            }
+            return;
+        }
         if self.world.ctx.fault(Fault::SlowApplication, self.temper.slow) {
             self.plan_taking(at);
         } else {
@@ -310,6 +343,13 @@ impl Messengers {
     /// An application takes some of what has come, and the rest later.
     fn take(&mut self, at: usize) {
         let Some(proc) = self.alive(at) else { return };
+        if let Some(pause) = self.slow_pace() {
+            self.nodes[at].reads = self.take_a_few(proc);
+            if self.nodes[at].reads {
+                self.plan(pause, TAKE, at, 0);
+            }
+            return;
+        }
         for on in self.account.of(proc) {
             let Some((taken, received)) = self.account.waiting(proc, on) else { continue };
             let most = self.world.ctx.choices.between(taken + 1, received);
@@ -318,6 +358,26 @@ impl Messengers {
                 self.plan_taking(at);
             }
         }
+    }
+
+    /// How long a slow reader pauses, until peace.
+    fn slow_pace(&self) -> Option<Micros> {
+        match self.talk {
+            Some(Talk::SlowReaders(pause)) if self.world.ctx.faulty => Some(pause),
+            _ => None,
+        }
+    }
+
+    /// A few messages of each session; whether some are left.
+    fn take_a_few(&mut self, proc: ProcId) -> bool {
+        let mut left = false;
+        for on in self.account.of(proc) {
+            let Some((taken, received)) = self.account.waiting(proc, on) else { continue };
+            let most = received.min(taken + self.world.ctx.choices.between(1, 4));
+            self.take_to(proc, on, Some(most));
+            left |= most < received;
+        }
+        left
     }
 
     fn plan_taking(&mut self, at: usize) {

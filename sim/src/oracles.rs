@@ -14,8 +14,12 @@
 //! | `excuse` | a file that does not come is said to have a fault that was injected: no bytes mismatch where no bit was flipped |
 //! | `calm` | without faults, every task ends as its command says |
 //!
+//! Those of an hour without a registry stand in `outage.rs`, those of a crowd in `crowd.rs`.
+//!
 //! What must be true in the end (`ends`, `callbacks-fire`, `leak`, `unfinished`, `stops`, `probe`) is asked by the scenario.
 
+pub(crate) mod crowd;
+pub(crate) mod outage;
 mod result;
 
 use crate::clock::{Micros, SECOND};
@@ -57,6 +61,7 @@ struct Called {
 /// Everything that the oracles remember.
 #[derive(Debug, Default)]
 pub(crate) struct Oracles {
+    pub(crate) outage: outage::Outage,
     pub(crate) tasks: BTreeMap<TaskId, Published>,
     callbacks: BTreeMap<(ProcId, CallbackId), Called>,
     /// Attempts that an executor holds.

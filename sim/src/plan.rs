@@ -8,6 +8,7 @@ use crate::clock::{Micros, SECOND};
 use crate::fault::{Fault, Swarm};
 use crate::faults::PlannedFault;
 use crate::setup::Setup;
+use crate::talk::Talk;
 use serde::{Deserialize, Serialize};
 
 /// A run to be.
@@ -52,6 +53,9 @@ pub struct Nodes {
     /// How often their applications do something, all of them together; without it, for as long as the horizon says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acts: Option<u64>,
+    /// What they talk about, where they do not send to whomever they know of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub talk: Option<Talk>,
     /// Which faults chance may inject; no part of a plan, which has its own.
     #[serde(skip)]
     pub swarm: Swarm,
@@ -66,6 +70,7 @@ impl Nodes {
             horizon_us: choices.between(10, 60) * SECOND,
             together: choices.chance(500),
             acts: None,
+            talk: None,
         }
     }
 }
@@ -79,11 +84,42 @@ pub enum Kind {
     Connections,
     /// [`Scenario::Messages`].
     Messages,
+    /// Messages in rooms: what one says there goes to all others.
+    Chat,
+    /// Messages so large that a link is busy with them, and small ones beside them.
+    Bulk,
+    /// Messages of all to all, and nobody takes them as fast as they are sent.
+    SlowReaders,
+    /// A cluster without a registry for an hour.
+    NoRegistry,
+    /// A cluster in which one registry takes the place of another, which lives on.
+    TwoRegistries,
+    /// A cluster to which hundreds of executors come at once.
+    Storm,
 }
 
+/// Kinds that some seeds are about, and how many of a thousand. Each seed is asked for each of them at a place of its own, in this
+/// order: one more, put in front, takes its seeds from all others alike and shifts none of the rest.
+const SOME: [(Kind, &str, u64); 6] = [
+    (Kind::Storm, "storm", 3),
+    (Kind::NoRegistry, "no registry", 20),
+    (Kind::TwoRegistries, "two registries", 30),
+    (Kind::Chat, "chat", 30),
+    (Kind::Bulk, "bulk", 20),
+    (Kind::SlowReaders, "slow readers", 30),
+];
+
 impl Kind {
-    /// What a seed is about, unless it is told: clusters mostly, one in four connections alone, one in eight messages.
+    /// What a seed is about, unless it is told: some are of a special kind; of the others most are clusters, one in four connections
+    /// alone, one in eight messages.
     pub fn of_seed(seed: u64) -> Self {
+        let mut choices = Choices::seeded(seed, "kind");
+        let special = SOME
+            .into_iter()
+            .find(|(_, name, share)| choices.aside(name, |choices| choices.chance(*share)));
+        if let Some((kind, ..)) = special {
+            return kind;
+        }
         match seed % 8 {
             3 | 7 => Self::Connections,
             5 => Self::Messages,
@@ -99,6 +135,12 @@ impl Scenario {
             Kind::Cluster => Self::Cluster(Setup::draw(choices)),
             Kind::Connections => Self::Connections(Nodes::draw(choices)),
             Kind::Messages => Self::Messages(Nodes::draw(choices)),
+            Kind::Chat => Self::Messages(Talk::draw_chat(choices)),
+            Kind::Bulk => Self::Messages(Talk::draw_bulk(choices)),
+            Kind::SlowReaders => Self::Messages(Talk::draw_slow_readers(choices)),
+            Kind::NoRegistry => Self::Cluster(Setup::draw_no_registry(choices)),
+            Kind::TwoRegistries => Self::Cluster(Setup::draw_two_registries(choices)),
+            Kind::Storm => Self::Cluster(Setup::draw_storm(choices)),
         }
     }
 
@@ -124,6 +166,8 @@ impl Scenario {
 
 /// Nodes of one kind at most: a plan is read by people.
 const MOST: usize = 250;
+/// Executors of a crowd at most.
+const LARGEST_CROWD: usize = 2000;
 /// Simulated time at most.
 const LONGEST: Micros = 24 * 3600 * SECOND;
 
@@ -157,8 +201,16 @@ impl Plan {
                 check_setup(setup)?;
                 setup.horizon_us
             }
-            Scenario::Connections(nodes) | Scenario::Messages(nodes) => {
+            Scenario::Connections(nodes) => {
                 within("nodes", nodes.nodes, 2, MOST)?;
+                if nodes.talk.is_some() {
+                    return Err("nodes that have nothing but connections have nothing to talk about".to_owned());
+                }
+                nodes.horizon_us
+            }
+            Scenario::Messages(nodes) => {
+                within("nodes", nodes.nodes, 2, MOST)?;
+                nodes.talk.as_ref().map_or(Ok(()), |talk| talk.check(nodes.nodes))?;
                 nodes.horizon_us
             }
         };
@@ -204,7 +256,27 @@ fn check_setup(setup: &Setup) -> Result<(), String> {
         }
         task.build()?;
     }
+    check_comings(setup)?;
     setup.limits().validate().map_err(|error| error.to_string())
+}
+
+fn check_comings(setup: &Setup) -> Result<(), String> {
+    let who = setup.who_may_go();
+    for going in &setup.goings {
+        if !who.contains(&going.node) {
+            return Err(format!("{:?} cannot go: there is no such publisher or executor", going.node));
+        }
+    }
+    if let Some(away) = setup.away {
+        within("the end of the time without a registry", away.end(), 1, setup.horizon_us)?;
+    }
+    if setup.replaced.is_some() && setup.together {
+        return Err("a registry that is replaced cannot be found over loopback".to_owned());
+    }
+    match setup.crowd {
+        Some(crowd) => within("the crowd", crowd.executors, 1, LARGEST_CROWD),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

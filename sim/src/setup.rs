@@ -2,6 +2,7 @@
 
 use crate::choices::Choices;
 use crate::clock::{Micros, SECOND};
+use crate::comings::{Away, Crowd, Going, Replaced};
 use crate::fault::{Fault, Swarm};
 use crate::task::Task;
 use core::time::Duration;
@@ -40,6 +41,18 @@ pub struct Setup {
     /// What the cluster is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<Task>,
+    /// Publishers and executors that go and come back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub goings: Vec<Going>,
+    /// No registry for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
+    /// Two registries at once, under one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
+    /// Many executors at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<Crowd>,
     /// Which faults chance may inject; no part of a plan, which has its own.
     #[serde(skip)]
     pub swarm: Swarm,
@@ -66,6 +79,10 @@ impl Setup {
             file_window_us: None,
             output_credit: None,
             tasks: Vec::new(),
+            goings: Vec::new(),
+            away: None,
+            replaced: None,
+            crowd: None,
             swarm: Swarm::none(),
         }
     }
@@ -102,7 +119,74 @@ impl Setup {
             }));
         }
         setup.draw_tasks(choices);
+        choices.aside("goings", |choices| {
+            if choices.chance(300) {
+                setup.goings = Going::draw(choices, &setup.who_may_go(), setup.horizon_us);
+            }
+        });
         setup
+    }
+
+    /// Some cluster that has no registry for an hour. Tasks are given before, during and after it.
+    pub(crate) fn draw_no_registry(choices: &mut Choices) -> Self {
+        let mut setup = Self::draw(choices);
+        choices.aside("no registry", |choices| {
+            let away = Away::draw(choices);
+            // In a calm one it is known what must happen meanwhile.
+            if choices.chance(400) {
+                setup.swarm = Swarm::none();
+                setup.goings.clear();
+            }
+            for task in &mut setup.tasks {
+                task.at_us = match choices.below(4) {
+                    0 | 1 => away.at_us - choices.below(10 * SECOND),
+                    2 => away.at_us + choices.below(away.for_us),
+                    _ => away.end() - choices.below(20 * SECOND),
+                };
+            }
+            setup.horizon_us = away.end() + choices.between(10, 60) * SECOND;
+            for going in &mut setup.goings {
+                going.at_us = choices.below(setup.horizon_us);
+            }
+            setup.away = Some(away);
+        });
+        setup
+    }
+
+    /// Some cluster in which another registry takes the place of the first, which lives on.
+    pub(crate) fn draw_two_registries(choices: &mut Choices) -> Self {
+        let mut setup = Self::draw(choices);
+        setup.replaced =
+            Some(choices.aside("two registries", |choices| Replaced::draw(choices, setup.horizon_us)));
+        setup
+    }
+
+    /// Some cluster to which hundreds of executors come at once, and in which little goes wrong.
+    pub(crate) fn draw_storm(choices: &mut Choices) -> Self {
+        let mut setup = Self::calm(choices.between(1, 3) as usize, &[1, 2]);
+        setup.swarm = if choices.chance(400) { Swarm::none() } else { Swarm::draw(choices).eager(10) };
+        setup.lease_only = setup.swarm.enabled(Fault::DialRefused);
+        setup.horizon_us = choices.between(15, 25) * SECOND;
+        setup.crowd = Some(Crowd::draw(choices));
+        for number in 1..=choices.between(50, 300) {
+            let mut task = Task::draw(choices, number, 2_000);
+            task.publisher = choices.below(setup.publishers as u64) as usize;
+            task.at_us = choices.below(setup.horizon_us * 2 / 3);
+            setup.tasks.push(task);
+        }
+        setup
+    }
+
+    /// Everybody but the registries, by name.
+    pub(crate) fn who_may_go(&self) -> Vec<String> {
+        let publishers = (1..=self.publishers).map(|number| format!("publisher-{number}"));
+        publishers.chain((1..=self.executors.len()).map(|number| format!("executor-{number}"))).collect()
+    }
+
+    /// The slots of all executors.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        let crowd = self.crowd.map_or(0, |crowd| crowd.executors);
+        self.executors.iter().copied().chain(core::iter::repeat_n(1, crowd))
     }
 
     /// Some tasks for it.

@@ -230,7 +230,7 @@ fn minimise<T: Clone>(mut all: Vec<T>, mut accepts: impl FnMut(Vec<T>) -> Option
 }
 
 /// What makes a cluster plainer by one step, if it is not as plain as can be.
-const SETUP: [fn(&mut Setup) -> bool; 10] = [
+const SETUP: [fn(&mut Setup) -> bool; 14] = [
     |setup| {
         let last = setup.executors.len() > 1;
         if last {
@@ -242,6 +242,17 @@ const SETUP: [fn(&mut Setup) -> bool; 10] = [
     |setup| {
         let used = setup.tasks.iter().map(|task| task.publisher + 1).max().unwrap_or(1);
         core::mem::replace(&mut setup.publishers, used) > used
+    },
+    |setup| setup.goings.pop().is_some(),
+    |setup| setup.replaced.take().is_some(),
+    |setup| setup.away.take().is_some(),
+    |setup| match &mut setup.crowd {
+        Some(crowd) if crowd.executors > 1 => {
+            crowd.executors /= 2;
+            true
+        }
+        Some(_) => setup.crowd.take().is_some(),
+        None => false,
     },
     |setup| core::mem::replace(&mut setup.registries, 1) > 1,
     |setup| core::mem::take(&mut setup.clocks),

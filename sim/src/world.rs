@@ -208,6 +208,11 @@ impl World {
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
+    /// Steps that a machine has counted.
+    pub(crate) fn effort(&self, proc: ProcId) -> u64 {
+        self.brain(proc).map_or(0, |brain| brain.effort())
+    }
+
     fn brain(&self, proc: ProcId) -> Option<&dyn Brain> {
         self.procs.get(&proc)?.brain.as_deref()
     }

@@ -504,3 +504,19 @@ fn t14_a_freed_task_is_announced() {
     assert_eq!(lab.holder(task).expect("held").1, other_than(&node));
     lab.finish();
 }
+
+/// An executor that has no descriptor for its dials cannot reach any publisher, and that says nothing about the publisher: the
+/// pair is not set aside for a minute.
+#[test]
+fn x5_a_dial_that_finds_no_descriptor_is_no_evidence_against_the_peer() {
+    for seed in 0..8 {
+        let mut lab = cluster(seed, &[1]);
+        lab.only(&[Fault::DialExhausted], 1_000_000);
+        let task = lab.publish("publisher-1", Task::sleeping(secs(1)));
+        let failing = |lab: &Lab| lab.injected(Fault::DialExhausted) >= 2;
+        lab.run_until("its dials find no descriptor", secs(60), failing);
+        lab.no_faults();
+        lab.done(task, secs(20));
+        lab.finish();
+    }
+}

@@ -8,6 +8,7 @@ use super::{Executor, ExecutorNotice, LISTENER, Out, Stage, TaskStep};
 use crate::backoff::Backoff;
 use crate::connection::{ConnectionEvent, DisconnectReason, KindId, PeerInfo};
 use crate::message::{Claim, DeclineReason, Ended, Heartbeat, Leave, Message, Register, Renew};
+use crate::net::NetError;
 use crate::{Address, ConnectionId, InstanceId, Instant, TaskId};
 
 /// Dials of a publisher that may fail in a row before its proposals are given back.
@@ -331,7 +332,7 @@ impl Executor {
         // Set before anything is given back: what is offered again meanwhile waits for it, too.
         self.peers.timers.set((peer, PeerTimer::Redial(lane)), now + pause);
         if give_back {
-            self.give_back_unclaimed(now, peer, out);
+            self.give_back_unclaimed(now, peer, why_given_back(reason), out);
         }
         if self.worker.of(peer).is_empty() {
             self.forget_peer(now, peer, out);
@@ -401,11 +402,17 @@ impl Executor {
         self.send(now, link, Claim { task, claim, stamp: now }, out);
     }
 
-    /// The publisher cannot be reached: what is not held yet goes back to the registries.
-    fn give_back_unclaimed(&mut self, now: Instant, peer: InstanceId, out: &mut Out) {
+    /// The publisher cannot be reached now: what is not held yet goes back to the registries.
+    fn give_back_unclaimed(
+        &mut self,
+        now: Instant,
+        peer: InstanceId,
+        why: DeclineReason,
+        out: &mut Out,
+    ) {
         for task in self.worker.of(peer) {
             if matches!(self.worker.peek(task), Some(Entry::Proposed | Entry::Wanted { .. })) {
-                self.decline(now, task, DeclineReason::Unreachable, out);
+                self.decline(now, task, why, out);
             }
         }
         self.claim_next(now, out);
@@ -513,6 +520,15 @@ impl Executor {
         if let Some(id) = self.listener.take() {
             self.manager.discard(now, id, out);
         }
+    }
+}
+
+/// What the registries are told after dials that failed. A want of this host's own says nothing about the way to the peer, which
+/// others would be kept from for a minute.
+fn why_given_back(reason: &DisconnectReason) -> DeclineReason {
+    match reason {
+        DisconnectReason::Net(NetError::Exhausted) => DeclineReason::Busy,
+        _ => DeclineReason::Unreachable,
     }
 }
 

@@ -95,7 +95,7 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
             Err(error) => {
                 self.phase = Phase::Dead;
-                Some(NetEvent::DialFailed { link, error: dial_error(&error) })
+                Some(NetEvent::DialFailed { link, error: dial_error(&error, &self.peer) })
             }
         }
     }

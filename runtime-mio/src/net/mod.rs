@@ -97,8 +97,8 @@ impl Net {
                 out.push_back(NetEvent::Unlistened { listener });
             }
             NetAction::Dial { link, address } => {
-                if let Err(error) = self.dial(link, address) {
-                    out.push_back(NetEvent::DialFailed { link, error: error::dial_error(&error) });
+                if let Err(error) = self.dial(link, &address) {
+                    out.push_back(NetEvent::DialFailed { link, error: error::dial_error(&error, &address) });
                 }
             }
             NetAction::Send { link, buffers } => {
@@ -252,9 +252,9 @@ impl Net {
         }
     }
 
-    fn dial(&mut self, link: LinkId, address: Endpoint) -> io::Result<()> {
+    fn dial(&mut self, link: LinkId, address: &Endpoint) -> io::Result<()> {
         let token = token(link.0, false)?;
-        let to = match &address {
+        let to = match address {
             Endpoint::Ip(socket) => SockAddr::from(*socket),
             Endpoint::Unix(path) => SockAddr::unix(path)?,
         };
@@ -263,8 +263,8 @@ impl Net {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        adopt(&self.registry, &socket, &address, token, &self.options)?;
-        self.links.insert(link, Link::new(link, socket, address, Phase::Dialing));
+        adopt(&self.registry, &socket, address, token, &self.options)?;
+        self.links.insert(link, Link::new(link, socket, address.clone(), Phase::Dialing));
         Ok(())
     }
 }

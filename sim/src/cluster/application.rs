@@ -48,7 +48,7 @@ impl Cluster {
                 let due = plan.is_some_and(|plan| plan.is_refused());
                 let fault = self.world.ctx.counts.of(Fault::Unreadable) > 0;
                 let excused = fault && matches!(error, PublishError::Input(_));
-                if !due && !excused {
+                if !due && !excused && !self.leaves(proc) {
                     let what = format!("{token} is not published: {error:?}");
                     return Err(self.world.failure(proc, FailureKind::Safety, "result", what));
                 }
@@ -109,7 +109,8 @@ impl Cluster {
     /// A task is given to its publisher; if that is not there, a little later.
     pub(super) fn publish(&mut self, plan: usize) {
         let node = &self.nodes[self.publisher_of[plan]];
-        let Some(proc) = node.proc.filter(|proc| self.world.is_alive(*proc)) else {
+        let there = node.proc.filter(|proc| node.goes.is_none() && self.world.is_alive(*proc));
+        let Some(proc) = there else {
             self.plan(SECOND, Planned::Publish(plan));
             return;
         };
@@ -123,8 +124,9 @@ impl Cluster {
     }
 
     fn stopped(&mut self, proc: ProcId) {
-        if let Some(node) = self.nodes.iter_mut().find(|node| node.proc == Some(proc)) {
-            node.stopped = true;
+        if let Some(at) = self.nodes.iter().position(|node| node.proc == Some(proc)) {
+            self.nodes[at].stopped = true;
+            self.gone(at);
         }
     }
 }

@@ -46,7 +46,7 @@ impl Cluster {
     /// Whether every task was given to a publisher, and each that lives has answered.
     fn given(&self) -> bool {
         !self.planned.values().any(|planned| matches!(planned, super::Planned::Publish(_)))
-            && self.nodes.iter().all(|node| node.proc.is_some())
+            && self.nodes.iter().all(|node| node.proc.is_some() && node.goes.is_none())
             && self.asked.values().all(|proc| !self.world.is_alive(*proc))
     }
 

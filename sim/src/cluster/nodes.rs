@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) returning: bool,
     /// It has said that all is closed.
     pub(crate) stopped: bool,
+    /// It was told to go: when it is to come back, if that is known.
+    pub(crate) goes: Option<Option<Micros>>,
 }
 
 const REGISTRY_PORT: u16 = 7000;
@@ -52,7 +54,7 @@ const KEY: ClusterKey = ClusterKey([7; 32]);
 impl Node {
     pub(crate) fn new(role: Role, host: HostId, name: String) -> Self {
         let instance = InstanceId::NONE;
-        Self { role, host, name, proc: None, instance, returning: false, stopped: false }
+        Self { role, host, name, proc: None, instance, returning: false, stopped: false, goes: None }
     }
 }
 
@@ -63,6 +65,10 @@ impl Cluster {
         let (host, role, name) = (node.host, node.role, node.name.clone());
         self.nodes[at].returning = false;
         if node_is_up(self, at) {
+            return;
+        }
+        if let Some(back) = self.away_until(at) {
+            self.restart_after(at, back - self.world.ctx.now);
             return;
         }
         self.world.power_on(host);
@@ -126,7 +132,7 @@ impl Cluster {
             .filter(|node| node.role == Role::Registry)
             .map(|node| (node.host, node.name.clone()))
             .collect();
-        let by_name = self.world.ctx.choices.chance(300);
+        let by_name = self.world.ctx.choices.chance(300) || self.setup.replaced.is_some();
         let address = |(host, name): (HostId, String)| {
             if host == from {
                 Address::Socket(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), REGISTRY_PORT))
@@ -144,6 +150,7 @@ impl Cluster {
         if let Some(proc) = self.nodes[at].proc.take() {
             self.world.kill(proc);
             self.oracles.died(proc);
+            self.nodes[at].goes = None;
         }
     }
 
@@ -155,6 +162,7 @@ impl Cluster {
         for at in &all {
             if let Some(proc) = self.nodes[*at].proc.take() {
                 self.oracles.died(proc);
+                self.nodes[*at].goes = None;
             }
         }
         all

@@ -25,38 +25,47 @@ pub(crate) fn is_strike(fault: Fault) -> bool {
     STRIKES.contains(&fault)
 }
 
-/// The strikes of a run, drawn before it begins.
+/// The strikes of a run, drawn before it begins: those of each kind at a place of its own.
 pub(super) fn draw(
     choices: &mut Choices,
     swarm: &Swarm,
     nodes: &[Node],
     horizon: Micros,
 ) -> Vec<PlannedFault> {
-    let kinds: Vec<Fault> = STRIKES.into_iter().filter(|kind| swarm.enabled(*kind)).collect();
+    let kinds = STRIKES.into_iter().filter(|kind| swarm.enabled(*kind));
+    kinds.flat_map(|kind| choices.aside(kind.name(), |choices| draw_kind(choices, kind, swarm, nodes, horizon))).collect()
+}
+
+fn draw_kind(
+    choices: &mut Choices,
+    fault: Fault,
+    swarm: &Swarm,
+    nodes: &[Node],
+    horizon: Micros,
+) -> Vec<PlannedFault> {
+    let suits = |node: &&Node| match fault {
+        Fault::ExecutorCrash => matches!(node.role, Role::Executor(_)),
+        Fault::RegistryCrash => node.role == Role::Registry,
+        Fault::PublisherCrash => node.role == Role::Publisher,
+        _ => true,
+    };
+    let suited: Vec<&Node> = nodes.iter().filter(suits).collect();
     let mut all = Vec::new();
-    if kinds.is_empty() {
-        return all;
-    }
-    let mut at = choices.scaled(100 * MILLI, 15 * SECOND);
-    while at < horizon {
-        let fault = *choices.pick(&kinds);
-        let suits = |node: &&Node| match fault {
-            Fault::ExecutorCrash => matches!(node.role, Role::Executor(_)),
-            Fault::RegistryCrash => node.role == Role::Registry,
-            Fault::PublisherCrash => node.role == Role::Publisher,
-            _ => true,
-        };
-        let suited: Vec<&Node> = nodes.iter().filter(suits).collect();
-        if !suited.is_empty() {
-            let place = choices.pick(&suited).name.clone();
-            let mut values = vec![choices.scaled(50 * MILLI, 60 * SECOND)];
-            if matches!(fault, Fault::Partition | Fault::OneWayPartition) {
-                let others = choices.chance(600).then(|| 1 + choices.below(nodes.len() as u64 - 1));
-                values.extend([others.unwrap_or(0), choices.below(2)]);
-            }
-            all.push(PlannedFault { fault, place, nth: None, at_us: Some(at), values });
+    // A longer life has not more of them.
+    let eager = swarm.eagerness(fault).max(1);
+    let pause = |choices: &mut Choices| {
+        choices.scaled(SECOND, 60 * SECOND) * (horizon / (90 * SECOND)).max(1) * 100 / eager
+    };
+    let mut at = pause(choices);
+    while at < horizon && !suited.is_empty() {
+        let place = choices.pick(&suited).name.clone();
+        let mut values = vec![choices.scaled(50 * MILLI, 60 * SECOND)];
+        if matches!(fault, Fault::Partition | Fault::OneWayPartition) {
+            let others = choices.chance(600).then(|| 1 + choices.below(nodes.len() as u64 - 1));
+            values.extend([others.unwrap_or(0), choices.below(2)]);
         }
-        at += choices.scaled(100 * MILLI, 20 * SECOND);
+        all.push(PlannedFault { fault, place, nth: None, at_us: Some(at), values });
+        at += pause(choices);
     }
     all
 }
@@ -125,6 +134,7 @@ impl Cluster {
     /// The storm is over: everything wakes, thaws, mends and comes back.
     pub(super) fn peace(&mut self) {
         self.world.ctx.trace.note(self.world.ctx.now, || "peace".to_owned());
+        self.end_ghost();
         self.world.heal();
         self.bring_back();
         self.plan(AFTER_WAKING, Planned::LookForCopies);

@@ -44,8 +44,35 @@ fn cluster(out: &mut impl Write, setup: &Setup) -> io::Result<()> {
             writeln!(out, "  {what}")?;
         }
     }
+    comings(out, setup)?;
     writeln!(out, "{} tasks", setup.tasks.len())?;
     setup.tasks.iter().try_for_each(|one| task(out, one))
+}
+
+/// What befalls it besides faults.
+fn comings(out: &mut impl Write, setup: &Setup) -> io::Result<()> {
+    if let Some(crowd) = setup.crowd {
+        let at = seconds(crowd.at_us);
+        writeln!(out, "  {at:>9.3} s  {} executors with one slot come at once", crowd.executors)?;
+    }
+    if let Some(away) = setup.away {
+        let (at, end) = (seconds(away.at_us), seconds(away.end()));
+        writeln!(out, "  {at:>9.3} s  all registries go, until {end:.3} s")?;
+    }
+    if let Some(replaced) = setup.replaced {
+        let (at, frozen) = (seconds(replaced.at_us), seconds(replaced.frozen_us));
+        write!(out, "  {at:>9.3} s  another registry takes the name of registry-1, which is stopped for {frozen} s")?;
+        match replaced.turns_us {
+            Some(turn) => writeln!(out, "; then the name means both by turns of {} s", seconds(turn))?,
+            None => writeln!(out)?,
+        }
+    }
+    for going in &setup.goings {
+        let how = if going.vanishes { "vanishes" } else { "goes" };
+        let back = going.back_after_us.map_or("in peace".to_owned(), |us| format!("after {} s", seconds(us)));
+        writeln!(out, "  {:>9.3} s  {} {how}, and comes back {back}", seconds(going.at_us), going.node)?;
+    }
+    Ok(())
 }
 
 fn task(out: &mut impl Write, task: &Task) -> io::Result<()> {
@@ -84,6 +111,9 @@ fn nodes(out: &mut impl Write, nodes: &Nodes, what: &str) -> io::Result<()> {
     writeln!(out, "{} nodes with {what}; peace after {} s", nodes.nodes, seconds(nodes.horizon_us))?;
     if nodes.together {
         writeln!(out, "  all of them begin by turning to all others")?;
+    }
+    if let Some(talk) = &nodes.talk {
+        writeln!(out, "  {talk}")?;
     }
     match nodes.acts {
         Some(acts) => writeln!(out, "  their applications act {acts} times"),

@@ -92,12 +92,14 @@ struct End {
     /// What has come, by number; `taken` of them are the application's.
     came: Vec<usize>,
     taken: usize,
+    /// Bytes that have come and were not taken.
+    waiting: usize,
     interrupted: bool,
 }
 
 impl End {
     fn new(peer: InstanceId) -> Self {
-        Self { peer, came: Vec::new(), taken: 0, interrupted: false }
+        Self { peer, came: Vec::new(), taken: 0, waiting: 0, interrupted: false }
     }
 }
 
@@ -162,6 +164,8 @@ pub(super) struct Account {
     /// The last message that came of a process and an address.
     last: BTreeMap<(ProcId, Address), usize>,
     queue: usize,
+    /// Bytes that a session may have under way.
+    window: usize,
     largest: usize,
     timeout: Duration,
     pub(super) counts: Messages,
@@ -171,7 +175,8 @@ pub(super) struct Account {
 /// Bytes in front of a message's filler: its number.
 const HEAD: usize = 8;
 
-fn number(pack: &DataPack) -> usize {
+/// The number that a message bears.
+pub(super) fn number(pack: &DataPack) -> usize {
     let bytes = pack.head.get(..HEAD).and_then(|bytes| bytes.first_chunk());
     bytes.map_or(usize::MAX, |bytes| u64::from_le_bytes(*bytes) as usize)
 }
@@ -186,6 +191,7 @@ impl Account {
             used: BTreeMap::new(),
             last: BTreeMap::new(),
             queue: temper.limits.session_queue,
+            window: temper.limits.session_window as usize,
             largest: temper.largest as usize + HEAD + DataHeader::WIRE_LEN,
             timeout: temper.limits.session_timeout,
             counts: Messages::default(),
@@ -244,6 +250,11 @@ impl Account {
         other.is_some_and(|other| !other.parts && !other.unlistens && !other.closes)
     }
 
+    /// The number of the next message.
+    pub(super) fn next(&self) -> usize {
+        self.messages.len()
+    }
+
     /// The next message of a process: its bytes.
     pub(super) fn offer(
         &mut self,
@@ -275,6 +286,7 @@ impl Account {
         let most = most.map_or(end.came.len(), |most| most as usize);
         let news = end.came.get(end.taken..most).filter(|news| !news.is_empty())?.to_vec();
         end.taken = most;
+        end.waiting = end.came[most..].iter().map(|id| self.messages[*id].bytes).sum();
         news.into_iter().for_each(|id| self.taken(id));
         Some(most as u64)
     }
@@ -487,8 +499,15 @@ impl Account {
         }
         let at_once = on == LOCAL && process.closes;
         self.messages[id].came = Some((key, count));
+        let bytes = self.messages[id].bytes;
         let Some(end) = self.ends.get_mut(&key) else { return Ok(()) };
         end.came.push(id);
+        // The one that crosses the window is the last.
+        if end.waiting >= self.window && on != LOCAL {
+            let what = format!("{key} has {} bytes to be taken, and gets {bytes} more", end.waiting);
+            return Err(("credit", what));
+        }
+        end.waiting += bytes;
         if at_once {
             self.take(proc, on, None);
         }

@@ -4,6 +4,7 @@ use super::{ACT, DOWN, Messengers, PORT, SEND};
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{HostId, ProcId};
 use crate::failure::Failure;
+use crate::talk::Talk;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub(super) struct Application {
     pub(super) is_down: bool,
     /// It was stopped since.
     pub(super) disturbed: bool,
+    /// A slow reader will read on.
+    pub(super) reads: bool,
 }
 
 /// What a shutdown may take besides its drain: last words, and a listener that closes.
@@ -78,6 +81,9 @@ impl Messengers {
     }
 
     fn do_something(&mut self, at: usize, proc: ProcId) {
+        if self.talk.is_some() {
+            return self.talk_on(at, proc);
+        }
         if self.world.ctx.choices.chance(self.temper.restless) {
             if self.world.ctx.choices.chance(300) {
                 self.shut_down(at, proc);
@@ -101,6 +107,51 @@ impl Messengers {
             10 => self.forget(at, proc),
             _ if self.nodes[at].listener.is_none() => self.listen(at, proc),
             _ => self.unlisten(at, proc),
+        }
+    }
+
+    /// What they talk about goes on.
+    pub(super) fn talk_on(&mut self, at: usize, proc: ProcId) {
+        match self.talk {
+            Some(Talk::Chat(_)) => self.say(at, proc),
+            Some(Talk::Bulk(largest)) => self.send_beside_bulk(at, proc, largest),
+            Some(Talk::SlowReaders(_)) => {
+                for other in (0..self.nodes.len()).filter(|other| *other != at) {
+                    let count = self.world.ctx.choices.scaled(1, 16);
+                    self.send(at, proc, &listening(self.weather.host(other)), count);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Says something in a room.
+    fn say(&mut self, at: usize, proc: ProcId) {
+        let rooms = self.chat.rooms_of(at);
+        if rooms.is_empty() {
+            return;
+        }
+        let room = *self.world.ctx.choices.pick(&rooms);
+        let utterance = self.chat.utterance();
+        for other in self.chat.others(room, at) {
+            let ears = self.alive(other);
+            self.chat.says(self.account.next(), (room, utterance), proc, (other, ears));
+            self.send(at, proc, &listening(self.weather.host(other)), 1);
+        }
+    }
+
+    /// The first node sends the second one something large; everybody sends everybody something small.
+    fn send_beside_bulk(&mut self, at: usize, proc: ProcId, largest: usize) {
+        if at == 0 {
+            let bytes = self.world.ctx.choices.scaled(largest as u64 / 8, largest as u64);
+            self.send_sized(at, proc, &listening(self.weather.host(1)), &[bytes as usize]);
+        }
+        for other in (0..self.nodes.len()).filter(|other| *other != at) {
+            for _ in 0..self.world.ctx.choices.between(1, 3) {
+                let bytes = self.world.ctx.choices.between(1, 64) as usize;
+                self.prompt.sent(self.account.next(), at, other, self.world.ctx.now);
+                self.send_sized(at, proc, &listening(self.weather.host(other)), &[bytes]);
+            }
         }
     }
 
@@ -149,6 +200,14 @@ impl Messengers {
 
     /// Gives the messenger some messages, under a token of this address.
     pub(super) fn send(&mut self, at: usize, proc: ProcId, to: &Address, count: u64) {
+        let sizes: Vec<usize> = (0..count)
+            .map(|_| self.world.ctx.choices.scaled(1, self.temper.largest.min(40_000)) as usize)
+            .collect();
+        self.send_sized(at, proc, to, &sizes);
+    }
+
+    /// The same, of these sizes.
+    fn send_sized(&mut self, at: usize, proc: ProcId, to: &Address, sizes: &[usize]) {
         if self.nodes[at].is_down {
             return;
         }
@@ -159,9 +218,8 @@ impl Messengers {
         } else {
             *self.world.ctx.choices.pick(&known)
         };
-        let packs = (0..count).map(|_| {
-            let filler = self.world.ctx.choices.scaled(1, self.temper.largest) as usize;
-            let message = self.account.offer(proc, self.world.ctx.now, token, to, filler);
+        let packs = sizes.iter().map(|filler| {
+            let message = self.account.offer(proc, self.world.ctx.now, token, to, *filler);
             DataPack::new(PackType::RAW, message)
         });
         let packs = packs.collect();

@@ -22,11 +22,17 @@ impl Messengers {
                 self.start(at);
             }
         }
+        if self.world.ctx.calm {
+            let verdict = self.prompt.is_over(self.world.ctx.now);
+            self.complain(ProcId(0), verdict)?;
+        }
         self.take_all();
         self.run(self.world.ctx.now + NOTICED)?;
         self.settle()?;
+        self.everybody_heard()?;
         self.go_on()?;
         self.settle()?;
+        self.everybody_heard()?;
         self.rests()?;
         self.leave()
     }
@@ -44,6 +50,11 @@ impl Messengers {
             let leaves = all.nodes[at].leaves().then(|| ("down", "is not down".to_owned()));
             leaves.or_else(|| all.account.unrest(proc))
         })
+    }
+
+    fn everybody_heard(&self) -> Result<(), Failure> {
+        let verdict = self.chat.is_complete(|proc| self.world.is_alive(proc));
+        verdict.map_err(|(oracle, what)| self.world.failure(ProcId(0), FailureKind::Liveness, oracle, what))
     }
 
     /// In peace, nothing waits or is under way: no queue, no buffer, no link but those of sessions.
@@ -100,6 +111,9 @@ impl Messengers {
     /// To each listener, by its name or its socket; over each session; to itself.
     fn talk(&mut self, at: usize) {
         let Some(proc) = self.weather.proc(at) else { return };
+        if self.talk.is_some() {
+            return self.talk_on(at, proc);
+        }
         for other in 0..self.nodes.len() {
             if self.nodes[other].is_listening() && self.world.ctx.choices.chance(700) {
                 self.send_to_listener(at, other);

@@ -1,6 +1,7 @@
 //! How the nodes of one run are set up, and how their applications behave.
 
 use crate::choices::Choices;
+use crate::talk::Talk;
 use core::time::Duration;
 use xxnet_core::config::Limits;
 
@@ -47,6 +48,24 @@ impl Temper {
             restless: *choices.pick(&[20, 0, 100]),
             largest: *choices.pick(&[8_000, 300, 40_000]),
             brittle: *choices.pick(&[0, 100, 400]),
+        }
+    }
+
+    /// As it must be for a talk.
+    pub(super) fn suit(&mut self, talk: &Talk) {
+        // Nobody parts, and nobody answers out of turn.
+        (self.restless, self.chatty) = (0, 0);
+        match talk {
+            Talk::Chat(_) => self.largest = 300,
+            Talk::Bulk(largest) => {
+                let usual = Limits::default();
+                self.limits.session_window = usual.session_window;
+                self.limits.session_queue = usual.session_queue;
+                self.limits.high_water = usual.high_water;
+                self.limits.ack_delay = usual.ack_delay;
+                self.largest = *largest as u64;
+            }
+            Talk::SlowReaders(_) => self.largest = self.largest.min(8_000),
         }
     }
 }
