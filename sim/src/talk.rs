@@ -40,7 +40,7 @@ impl Talk {
         if rooms.len() > 2 {
             rooms.remove(0);
         }
-        let horizon = choices.between(5, 20) * SECOND;
+        let horizon = choices.between(3, 10) * SECOND;
         Self::Chat(rooms).among(nodes, horizon, choices)
     }
 
