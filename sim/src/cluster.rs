@@ -83,7 +83,7 @@ enum Planned {
     Replace,
     /// The name of both means the old one, or the new one.
     Turn(bool),
-    /// The crowd has come.
+    /// The crowd has come: the registry is looked at.
     Settled,
 }
 

@@ -167,11 +167,14 @@ impl Setup {
         setup.swarm = if choices.chance(400) { Swarm::none() } else { Swarm::draw(choices).eager(10) };
         setup.lease_only = setup.swarm.enabled(Fault::DialRefused);
         setup.horizon_us = choices.between(15, 25) * SECOND;
-        setup.crowd = Some(Crowd::draw(choices));
+        let crowd = Crowd::draw(choices);
+        setup.crowd = Some(crowd);
+        // Either all tasks wait for the crowd, or they come after it, too.
+        let until = if choices.chance(400) { crowd.at_us } else { setup.horizon_us * 2 / 3 };
         for number in 1..=choices.between(50, 300) {
             let mut task = Task::draw(choices, number, 2_000);
             task.publisher = choices.below(setup.publishers as u64) as usize;
-            task.at_us = choices.below(setup.horizon_us * 2 / 3);
+            task.at_us = choices.below(until);
             setup.tasks.push(task);
         }
         setup

@@ -34,7 +34,9 @@ impl Cluster {
             self.plan(replaced.at_us, Planned::Replace);
         }
         if let Some(crowd) = self.setup.crowd {
-            self.plan(crowd.at_us + crowd::COME, Planned::Settled);
+            for later in crowd::LOOKS {
+                self.plan(crowd.at_us + later, Planned::Settled);
+            }
         }
         // A node that goes is a hand in the run: what its publisher had is cancelled.
         self.world.ctx.calm &= self.setup.goings.is_empty();

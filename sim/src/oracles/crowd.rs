@@ -6,13 +6,15 @@
 
 use crate::clock::{Micros, SECOND};
 
-/// So long after the crowd came.
-pub(crate) const COME: Micros = 10 * SECOND;
+/// It is looked at so long after the crowd came.
+pub(crate) const LOOKS: [Micros; 5] = [SECOND / 4, SECOND, 3 * SECOND, 6 * SECOND, 10 * SECOND];
 
-/// Steps of matching for each node and each task.
-const STEPS: u64 = 40;
+/// Steps of matching for each node and each task; three for a task are usual, and none for a node.
+const STEPS: u64 = 10;
 /// Rows for each node and each task, of all tables together.
 const ROWS: usize = 8;
+/// Bytes to be sent for each node and each task: a handshake or a few words.
+const BYTES: usize = 2 << 10;
 
 /// What a registry did so far, and what it has.
 #[derive(Debug)]
@@ -39,7 +41,14 @@ impl Load {
         if links > 3 * self.nodes || connections > 3 * self.nodes + 1 {
             return Err(format!("{links} links and {connections} connections for {}", self.whom()));
         }
-        let rows: usize = self.tables.iter().map(|(_, rows)| rows).sum();
+        let sum = |bytes: bool| -> usize {
+            let tables = self.tables.iter().filter(|(name, _)| name.starts_with("bytes") == bytes);
+            tables.map(|(_, count)| count).sum()
+        };
+        let rows = sum(false);
+        if sum(true) > BYTES * all {
+            return Err(format!("{} bytes to be sent for {}", sum(true), self.whom()));
+        }
         if rows > ROWS * all {
             return Err(format!("{rows} rows for {}: {:?}", self.whom(), self.tables));
         }
