@@ -91,7 +91,13 @@ impl Disk {
     ) -> Result<DiskDone, FileError> {
         match request {
             DiskRequest::MakeFolder { folder } => {
-                let entry = Folder { owner: proc, files: tree::empty_folder(), arrived: Files::new(), stuck: None, told: false };
+                let entry = Folder {
+                    owner: proc,
+                    files: tree::empty_folder(),
+                    arrived: Files::new(),
+                    stuck: None,
+                    told: false,
+                };
                 let before = self.folders.insert((host, folder), entry);
                 assert!(before.is_none(), "{folder:?} is made twice");
                 Ok(DiskDone::Nothing)

@@ -52,6 +52,8 @@ faults! {
     ResetSender = "link reset, sender notices",
     /// The link breaks and only the receiver of that byte notices.
     ResetReceiver = "link reset, receiver notices",
+    /// A kernel whose process closes a link resets it, although all that came was read.
+    ResetAtClose = "link reset at its close",
     /// From a certain byte on, nothing travels in either direction and nobody is told.
     HalfOpen = "link black-holed",
     /// From a certain byte on, nothing travels in one direction.

@@ -29,6 +29,8 @@ pub mod tap;
 pub mod task;
 pub mod trace;
 
+#[cfg(test)]
+mod beside;
 mod cluster;
 mod disk;
 mod mesh;

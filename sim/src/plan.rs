@@ -114,9 +114,8 @@ impl Kind {
     /// alone, one in eight messages.
     pub fn of_seed(seed: u64) -> Self {
         let mut choices = Choices::seeded(seed, "kind");
-        let special = SOME
-            .into_iter()
-            .find(|(_, name, share)| choices.aside(name, |choices| choices.chance(*share)));
+        let special =
+            SOME.into_iter().find(|(_, name, share)| choices.aside(name, |choices| choices.chance(*share)));
         if let Some((kind, ..)) = special {
             return kind;
         }
@@ -204,7 +203,9 @@ impl Plan {
             Scenario::Connections(nodes) => {
                 within("nodes", nodes.nodes, 2, MOST)?;
                 if nodes.talk.is_some() {
-                    return Err("nodes that have nothing but connections have nothing to talk about".to_owned());
+                    return Err(
+                        "nodes that have nothing but connections have nothing to talk about".to_owned()
+                    );
                 }
                 nodes.horizon_us
             }

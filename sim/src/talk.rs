@@ -83,7 +83,8 @@ impl Talk {
                 if let Some(member) = rooms.iter().flatten().find(|member| **member >= nodes) {
                     return Err(format!("node {member} is in a room, and there are {nodes} nodes"));
                 }
-                let small = rooms.iter().any(|room| room.iter().collect::<std::collections::BTreeSet<_>>().len() < 2);
+                let small =
+                    rooms.iter().any(|room| room.iter().collect::<std::collections::BTreeSet<_>>().len() < 2);
                 if small || rooms.is_empty() {
                     return Err("a chat needs rooms, and a room two members".to_owned());
                 }

@@ -82,6 +82,11 @@ impl Weather {
         self.nodes[at].still
     }
 
+    /// The world has healed: nobody is stopped or asleep any more.
+    pub(crate) fn clears(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.still = false);
+    }
+
     /// A planned step: what, whose, and the other node. Its own steps are done.
     pub(crate) fn due(&mut self, world: &mut World, number: u32) -> (u32, usize, usize) {
         let (what, count) = (number & 0xff, self.nodes.len());

@@ -403,13 +403,7 @@ impl Executor {
     }
 
     /// The publisher cannot be reached now: what is not held yet goes back to the registries.
-    fn give_back_unclaimed(
-        &mut self,
-        now: Instant,
-        peer: InstanceId,
-        why: DeclineReason,
-        out: &mut Out,
-    ) {
+    fn give_back_unclaimed(&mut self, now: Instant, peer: InstanceId, why: DeclineReason, out: &mut Out) {
         for task in self.worker.of(peer) {
             if matches!(self.worker.peek(task), Some(Entry::Proposed | Entry::Wanted { .. })) {
                 self.decline(now, task, why, out);

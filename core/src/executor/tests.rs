@@ -8,7 +8,8 @@ use super::*;
 use crate::disk::{DiskAction, DiskRequest, FileErrorKind};
 use crate::message::{Placement, Spec};
 use crate::{
-    Address, AttemptNumber, CallbackId, ClaimNumber, ClusterKey, FolderId, InstanceId, Limits, OpId, TaskId, Token,
+    Address, AttemptNumber, CallbackId, ClaimNumber, ClusterKey, FolderId, InstanceId, Limits, OpId, TaskId,
+    Token,
 };
 use alloc::string::String;
 use alloc::vec;
@@ -142,14 +143,8 @@ fn leaving() -> (Executor, TaskId, OpId) {
     executor.peers.learn(ANNE, Address::Socket("127.0.0.1:9".parse().unwrap()));
     assert!(executor.worker.propose(task));
     assert_eq!(executor.worker.want_next(now), Some(task));
-    let spec = Spec {
-        argv: vec![],
-        env: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        stdin: false,
-        timeout: None,
-    };
+    let spec =
+        Spec { argv: vec![], env: vec![], inputs: vec![], outputs: vec![], stdin: false, timeout: None };
     let held = Held::new(attempt, ClaimNumber(1), spec, now, 0);
     executor.worker.hold(task, held);
     executor.ops.ask(

@@ -7,9 +7,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Command, Notice};
 use bytes::Bytes;
-use xxnet_core::{FolderId, TaskId};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice, PublishError};
 use xxnet_core::registry::RegistryNotice;
+use xxnet_core::{FolderId, TaskId};
 
 /// Standard input is given in pieces of this size.
 const PIECE: usize = 50_000;
@@ -66,7 +66,8 @@ impl Cluster {
             ExecutorNotice::FolderStays { task, attempt, .. } => {
                 let host = self.world.host_of(proc).unwrap_or(HostId(0));
                 if !self.world.disk.stays(proc, host, FolderId { task, attempt }) {
-                    let what = format!("the folder of {attempt} of {task} is said to stay, and nobody held it");
+                    let what =
+                        format!("the folder of {attempt} of {task} is said to stay, and nobody held it");
                     return Err(self.world.failure(proc, FailureKind::Safety, "leak", what));
                 }
             }

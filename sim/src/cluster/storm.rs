@@ -33,7 +33,11 @@ pub(super) fn draw(
     horizon: Micros,
 ) -> Vec<PlannedFault> {
     let kinds = STRIKES.into_iter().filter(|kind| swarm.enabled(*kind));
-    kinds.flat_map(|kind| choices.aside(kind.name(), |choices| draw_kind(choices, kind, swarm, nodes, horizon))).collect()
+    kinds
+        .flat_map(|kind| {
+            choices.aside(kind.name(), |choices| draw_kind(choices, kind, swarm, nodes, horizon))
+        })
+        .collect()
 }
 
 fn draw_kind(

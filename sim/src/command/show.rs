@@ -61,7 +61,10 @@ fn comings(out: &mut impl Write, setup: &Setup) -> io::Result<()> {
     }
     if let Some(replaced) = setup.replaced {
         let (at, frozen) = (seconds(replaced.at_us), seconds(replaced.frozen_us));
-        write!(out, "  {at:>9.3} s  another registry takes the name of registry-1, which is stopped for {frozen} s")?;
+        write!(
+            out,
+            "  {at:>9.3} s  another registry takes the name of registry-1, which is stopped for {frozen} s"
+        )?;
         match replaced.turns_us {
             Some(turn) => writeln!(out, "; then the name means both by turns of {} s", seconds(turn))?,
             None => writeln!(out)?,

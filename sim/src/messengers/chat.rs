@@ -80,7 +80,8 @@ impl Chat {
         let Said { room, utterance, from, .. } = *said;
         let last = self.last.insert((proc, from, room), utterance);
         if let Some(last) = last.filter(|last| *last >= utterance) {
-            let what = format!("utterance {utterance} of process {} comes behind {last} in room {room}", from.0);
+            let what =
+                format!("utterance {utterance} of process {} comes behind {last} in room {room}", from.0);
             return Err(("chat-order", what));
         }
         Ok(())
@@ -103,7 +104,9 @@ impl Chat {
         });
         match lost {
             Some((message, Said { room, utterance, to, .. })) => {
-                let what = format!("utterance {utterance} in room {room} never came to node-{to} (message {message})");
+                let what = format!(
+                    "utterance {utterance} in room {room} never came to node-{to} (message {message})"
+                );
                 Err(("chat-lost", what))
             }
             None => Ok(()),

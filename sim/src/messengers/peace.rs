@@ -16,6 +16,7 @@ const DRAIN: Micros = 5 * SECOND;
 impl Messengers {
     pub(super) fn peace(&mut self) -> Result<(), Failure> {
         self.world.heal();
+        self.weather.clears();
         for at in 0..self.nodes.len() {
             self.world.power_on(self.weather.host(at));
             if self.weather.proc(at).is_none() {

@@ -44,7 +44,8 @@ impl Prompt {
         if took <= BOUND {
             return Ok(());
         }
-        let what = format!("a small message from node-{from} to node-{to} takes {} ms beside bulk", took / MILLI);
+        let what =
+            format!("a small message from node-{from} to node-{to} takes {} ms beside bulk", took / MILLI);
         Err(("prompt", what))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{End, EndState, Holder, Net, NetItem, StreamId, deliver};
 use crate::context::{Context, HostId, Item, ProcId};
+use crate::fault::Fault;
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 use xxnet_core::LinkId;
@@ -78,8 +79,7 @@ impl Net {
         let (state, unread) = (end.state, end.inbox_len > 0);
         end.vanish();
         if state == EndState::Open {
-            // Some kernels reset without a reason; in a calm world none does.
-            if unread || (ctx.choices.chance(100) && !ctx.calm) {
+            if unread || ctx.fault(Fault::ResetAtClose, 100) {
                 stream.ways[i].clear();
                 self.send_reset(ctx, id, 1 - i);
             } else {

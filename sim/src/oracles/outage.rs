@@ -61,7 +61,10 @@ impl Outage {
         if open.is_empty() {
             return Ok(());
         }
-        Err(format!("{} s without a registry, and these, granted before, have not ended: {open:?}", MEANTIME / SECOND))
+        Err(format!(
+            "{} s without a registry, and these, granted before, have not ended: {open:?}",
+            MEANTIME / SECOND
+        ))
     }
 
     /// What waited for their return has ended by now.
