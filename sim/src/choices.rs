@@ -191,20 +191,41 @@ impl Hasher for Plain {
     }
 }
 
-/// How many draws each place has had. Never walked through, so its order decides nothing.
-type Counters = HashMap<u64, u64, BuildHasherDefault<Plain>>;
+/// How many draws each place has had.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Never walked through, so its order decides nothing.
+    rows: HashMap<u64, u32, BuildHasherDefault<Plain>>,
+    counts: Vec<u64>,
+}
+
+impl Counters {
+    /// The row of a place.
+    fn row(&mut self, place: Place) -> usize {
+        let new = self.counts.len();
+        let row = *self.rows.entry(place.0).or_insert(new as u32) as usize;
+        if row == new {
+            self.counts.push(0);
+        }
+        row
+    }
+}
 
 /// Choices in the shapes that a world needs them in.
 pub struct Choices {
     driver: Box<dyn Driver + Send>,
     counters: Counters,
     place: Place,
-    nth: u64,
+    /// Its row.
+    row: usize,
 }
 
 impl fmt::Debug for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Choices").field("place", &self.place).field("nth", &self.nth).finish_non_exhaustive()
+        f.debug_struct("Choices")
+            .field("place", &self.place)
+            .field("nth", &self.counters.counts[self.row])
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,16 +237,16 @@ impl Choices {
 
     /// From any driver; its first place has this name.
     pub fn new(driver: impl Driver + Send + 'static, name: &str) -> Self {
-        Self { driver: Box::new(driver), counters: Counters::default(), place: Place::of(name), nth: 0 }
+        let (mut counters, place) = (Counters::default(), Place::of(name));
+        let row = counters.row(place);
+        Self { driver: Box::new(driver), counters, place, row }
     }
 
     /// From now on, draws belong to another place. Answers the one before.
     pub fn enter(&mut self, place: Place) -> Place {
         let before = self.place;
         if place != before {
-            self.counters.insert(before.0, self.nth);
-            self.place = place;
-            self.nth = self.counters.get(&place.0).copied().unwrap_or(0);
+            (self.place, self.row) = (place, self.counters.row(place));
         }
         before
     }
@@ -237,9 +258,9 @@ impl Choices {
 
     /// The number of this visit to a place that only counts, from 1.
     pub fn visit(&mut self, place: Place) -> u64 {
-        let visits = self.counters.entry(place.0).or_default();
-        *visits += 1;
-        *visits
+        let row = self.counters.row(place);
+        self.counters.counts[row] += 1;
+        self.counters.counts[row]
     }
 
     /// One of `0..bound`; 0 if there is no choice.
@@ -247,8 +268,9 @@ impl Choices {
         if bound <= 1 {
             return 0;
         }
-        self.nth += 1;
-        self.driver.draw(self.place, self.nth, bound)
+        let nth = &mut self.counters.counts[self.row];
+        *nth += 1;
+        self.driver.draw(self.place, *nth, bound)
     }
 
     /// One of `low..=high`; the plainest is `low`.
@@ -259,6 +281,11 @@ impl Choices {
     /// True `per_mille` times in a thousand; the plainest is false.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && self.below(1000) >= 1000 - per_mille.min(1000)
+    }
+
+    /// The same, as the one draw of a place of its own.
+    pub fn chance_at(&mut self, place: Place, per_mille: u64) -> bool {
+        self.driver.draw(place, 1, 1000) >= 1000 - per_mille.min(1000)
     }
 
     /// One of a list that is not empty; the plainest is the first.
@@ -319,9 +346,7 @@ mod tests {
 
     #[test]
     fn drivers_without_material_are_plain() {
-        let drivers: [Box<dyn Driver + Send>; 2] = [Box::new(Bytes::new([])), Box::new(Recorded::new([]))];
-        for driver in drivers {
-            let mut choices = Choices { driver, counters: Counters::default(), place: Place(0), nth: 0 };
+        for mut choices in [Choices::new(Bytes::new([]), ""), Choices::new(Recorded::new([]), "")] {
             assert!(!choices.chance(999));
             assert_eq!(choices.between(3, 9), 3);
             assert_eq!(*choices.pick(&["plain", "odd"]), "plain");

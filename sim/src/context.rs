@@ -7,6 +7,7 @@ use crate::faults::{Faults, Injection};
 use crate::machine::Command;
 use crate::net::NetItem;
 use crate::process::RunItem;
+use crate::queue::Queue;
 use crate::trace::Trace;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,8 +94,7 @@ pub struct Context {
     /// Whether nothing disturbs this run from its beginning to its end: no fault, and no hand.
     pub calm: bool,
     pub(crate) hosts: Vec<Host>,
-    queue: BTreeMap<(Micros, u64), Item>,
-    sequence: u64,
+    queue: Queue<Item>,
     /// From whom nothing reaches whom.
     cut: BTreeSet<(HostId, HostId)>,
     /// Base delay of each way that was used.
@@ -113,8 +113,7 @@ impl Context {
             faults: Faults::new(injection),
             faulty: true,
             hosts: Vec::new(),
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             cut: BTreeSet::new(),
             delays: BTreeMap::new(),
         }
@@ -141,17 +140,12 @@ impl Context {
     }
 
     pub(crate) fn at(&mut self, time: Micros, item: Item) {
-        self.sequence += 1;
-        self.queue.insert((time.max(self.now), self.sequence), item);
+        self.queue.put(time.max(self.now), item);
     }
 
     /// The next thing that happens, if it does before `limit`.
     pub(crate) fn next(&mut self, limit: Micros) -> Option<Item> {
-        let entry = self.queue.first_entry()?;
-        if entry.key().0 > limit {
-            return None;
-        }
-        let ((time, _), item) = entry.remove_entry();
+        let (time, item) = self.queue.take(limit)?;
         self.now = time;
         Some(item)
     }

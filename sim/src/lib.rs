@@ -34,6 +34,7 @@ mod messengers;
 mod net;
 mod oracles;
 mod process;
+mod queue;
 mod weather;
 mod workload;
 mod world;

@@ -40,6 +40,32 @@ struct Proc {
     unchecked: usize,
 }
 
+/// All that there ever were, by number from 1.
+#[derive(Debug, Default)]
+struct Procs(Vec<Proc>);
+
+impl Procs {
+    fn next(&self) -> ProcId {
+        ProcId(self.0.len() as u32 + 1)
+    }
+
+    fn get(&self, id: ProcId) -> Option<&Proc> {
+        self.0.get((id.0 as usize).wrapping_sub(1))
+    }
+
+    fn get_mut(&mut self, id: ProcId) -> Option<&mut Proc> {
+        self.0.get_mut((id.0 as usize).wrapping_sub(1))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (ProcId, &Proc)> {
+        (1..).map(ProcId).zip(&self.0)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (ProcId, &mut Proc)> {
+        (1..).map(ProcId).zip(&mut self.0)
+    }
+}
+
 /// What an event can have changed.
 enum Scope {
     /// This link and those that the machine then acts on.
@@ -104,9 +130,8 @@ pub(crate) struct World {
     pub(crate) processes: Processes,
     /// What machines told their applications, in order.
     pub(crate) notices: VecDeque<(ProcId, Notice)>,
-    procs: BTreeMap<ProcId, Proc>,
+    procs: Procs,
     asleep: BTreeMap<HostId, Vec<Item>>,
-    last_proc: u32,
     /// How often a process of a name was started.
     runs: BTreeMap<String, u32>,
     actions: Vec<Action<Notice>>,
@@ -129,9 +154,8 @@ impl World {
             disk: Disk::default(),
             processes: Processes::default(),
             notices: VecDeque::new(),
-            procs: BTreeMap::new(),
+            procs: Procs::default(),
             asleep: BTreeMap::new(),
-            last_proc: 0,
             runs: BTreeMap::new(),
             actions: Vec::new(),
             handled: 0,
@@ -147,11 +171,10 @@ impl World {
         brain: Box<dyn Brain>,
         supervised: bool,
     ) -> ProcId {
-        self.last_proc += 1;
-        let id = ProcId(self.last_proc);
+        let id = self.procs.next();
         let procs = &self.procs;
         self.disk.sweep(host, |owner| {
-            procs.get(&owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
+            procs.get(owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
         });
         let name = name.into();
         let runs = self.runs.entry(name.clone()).or_default();
@@ -171,7 +194,7 @@ impl World {
             unchecked: 0,
         };
         self.ctx.trace.started(self.ctx.now, u64::from(id.0), &entry.name);
-        self.procs.insert(id, entry);
+        self.procs.0.push(entry);
         id
     }
 
@@ -186,15 +209,15 @@ impl World {
     }
 
     pub(crate) fn name(&self, proc: ProcId) -> &str {
-        self.procs.get(&proc).map_or("nobody", |proc| &proc.name)
+        self.procs.get(proc).map_or("nobody", |proc| &proc.name)
     }
 
     pub(crate) fn host_of(&self, proc: ProcId) -> Option<HostId> {
-        self.procs.get(&proc).map(|proc| proc.host)
+        self.procs.get(proc).map(|proc| proc.host)
     }
 
     pub(crate) fn is_alive(&self, proc: ProcId) -> bool {
-        self.procs.get(&proc).is_some_and(|proc| proc.brain.is_some())
+        self.procs.get(proc).is_some_and(|proc| proc.brain.is_some())
     }
 
     /// The sockets that a machine holds, by its own count.
@@ -209,7 +232,7 @@ impl World {
     }
 
     fn brain(&self, proc: ProcId) -> Option<&dyn Brain> {
-        self.procs.get(&proc)?.brain.as_deref()
+        self.procs.get(proc)?.brain.as_deref()
     }
 
     /// When a machine wants its next tick.
@@ -220,7 +243,7 @@ impl World {
     /// A process is killed. Its kernel ends its streams; its supervisor, if it has one, kills its commands and then lets go
     /// of its listening sockets.
     pub(crate) fn kill(&mut self, id: ProcId) {
-        let Some(proc) = self.procs.get_mut(&id) else { return };
+        let Some(proc) = self.procs.get_mut(id) else { return };
         if proc.brain.take().is_none() {
             return;
         }
@@ -249,7 +272,7 @@ impl World {
             proc.brain = None;
             proc.frozen = false;
             proc.stash.clear();
-            died.push(*id);
+            died.push(id);
         }
         self.net.host_died(host, &died);
         self.processes.host_died(host);
@@ -261,7 +284,7 @@ impl World {
 
     /// A process is stopped; its kernel, its supervisor and its commands go on.
     pub(crate) fn freeze(&mut self, id: ProcId) {
-        if let Some(proc) = self.procs.get_mut(&id) {
+        if let Some(proc) = self.procs.get_mut(id) {
             proc.frozen = proc.brain.is_some();
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "frozen");
         }
@@ -269,7 +292,7 @@ impl World {
 
     /// It goes on, with everything that came meanwhile.
     pub(crate) fn thaw(&mut self, id: ProcId) {
-        let Some(proc) = self.procs.get_mut(&id) else { return };
+        let Some(proc) = self.procs.get_mut(id) else { return };
         if core::mem::take(&mut proc.frozen) {
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "running");
         }
@@ -318,7 +341,7 @@ impl World {
         self.ctx.faulty = false;
         self.ctx.mend_all();
         self.net.heal();
-        let frozen: Vec<ProcId> = self.procs.iter().filter(|(_, p)| p.frozen).map(|(id, _)| *id).collect();
+        let frozen: Vec<ProcId> = self.procs.iter().filter(|(_, p)| p.frozen).map(|(id, _)| id).collect();
         frozen.into_iter().for_each(|id| self.thaw(id));
         let hosts: Vec<HostId> = (0..self.ctx.hosts.len()).map(|at| HostId(at as u16)).collect();
         hosts.into_iter().for_each(|host| self.wake(host));
@@ -327,7 +350,7 @@ impl World {
     /// The next thing happens, if it does by `limit`.
     pub(crate) fn step(&mut self, limit: Micros) -> Result<Option<Happening>, Failure> {
         let Some(item) = self.ctx.next(limit) else { return Ok(None) };
-        let at_work = self.proc_of_item(&item).and_then(|proc| self.procs.get(&proc));
+        let at_work = self.proc_of_item(&item).and_then(|proc| self.procs.get(proc));
         self.ctx.choices.enter(at_work.map_or(self.scenario, |proc| proc.place));
         if let Some(host) = self.host_of_item(&item)
             && self.ctx.host(host).asleep
@@ -381,7 +404,7 @@ impl World {
     }
 
     fn deliver(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
-        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.brain.is_some()) else {
+        let Some(proc) = self.procs.get_mut(id).filter(|proc| proc.brain.is_some()) else {
             return Ok(Some(Happening::Inside));
         };
         if proc.frozen {
@@ -397,7 +420,7 @@ impl World {
     }
 
     fn tick(&mut self, id: ProcId, generation: u64) -> Result<Option<Happening>, Failure> {
-        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.brain.is_some()) else {
+        let Some(proc) = self.procs.get_mut(id).filter(|proc| proc.brain.is_some()) else {
             return Ok(Some(Happening::Inside));
         };
         if proc.frozen {
@@ -409,7 +432,7 @@ impl World {
         }
         let before = proc.deadline.take();
         let happening = self.handle(id, Event::Tick)?;
-        let Some(proc) = self.procs.get_mut(&id) else { return Ok(happening) };
+        let Some(proc) = self.procs.get_mut(id) else { return Ok(happening) };
         proc.spins = if proc.deadline.is_some() && proc.deadline == before { proc.spins + 1 } else { 0 };
         if proc.spins > MAX_SPINS {
             let what = format!("its deadline stays at {before:?} however often it ticks");
@@ -420,7 +443,7 @@ impl World {
 
     fn handle(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
         let now = self.ctx.now;
-        let Some(proc) = self.procs.get_mut(&id) else { return Ok(None) };
+        let Some(proc) = self.procs.get_mut(id) else { return Ok(None) };
         let (host, name) = (proc.host, &proc.name);
         let Some(brain) = proc.brain.as_mut() else { return Ok(None) };
         failure::watch(name, now, self.handled);
@@ -470,7 +493,7 @@ impl World {
 
     fn act(&mut self, id: ProcId, host: HostId, action: Action<Notice>) {
         let (now, who) = (self.ctx.now, u64::from(id.0));
-        let name = self.procs.get(&id).map_or("", |proc| &proc.name);
+        let name = self.procs.get(id).map_or("", |proc| &proc.name);
         match action {
             Action::Net(action) => {
                 self.ctx.trace.record(now, who, name, &action);

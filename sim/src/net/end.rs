@@ -49,7 +49,7 @@ impl End {
 impl Net {
     /// A machine's request to end its link now.
     pub(super) fn close(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId) {
-        let Some((id, end)) = self.links.remove(&(proc, link)) else {
+        let Some((id, end)) = self.links.remove(proc, link) else {
             // It was reported broken, or closed before: there is nothing to complete.
             return;
         };
@@ -60,8 +60,8 @@ impl Net {
 
     /// A machine's request to send no more.
     pub(super) fn shutdown(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId) {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some((id, i)) = self.links.get(proc, link) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.ends[i].state != EndState::Open {
             return;
         }
@@ -73,7 +73,7 @@ impl Net {
     /// What a kernel does with an end that its process gives up: it sends the end of the stream behind what it has taken, or
     /// a reset if something arrived that nobody will read.
     pub(super) fn end_by_kernel(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         let (state, unread) = (end.state, end.inbox_len > 0);
         end.vanish();
@@ -91,7 +91,7 @@ impl Net {
 
     /// Sends a reset to an end. Unlike data it is sent once: if it is lost, that end stays half-open.
     pub(super) fn send_reset(&mut self, ctx: &mut Context, id: StreamId, to: usize) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let (from_host, to_host) = (stream.ends[1 - to].host, stream.ends[to].host);
         if stream.ways[1 - to].is_dark() || !ctx.reaches(from_host, to_host) {
             return;
@@ -101,7 +101,7 @@ impl Net {
     }
 
     pub(super) fn reset_arrives(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let (from, to) = (stream.ends[1 - i].host, stream.ends[i].host);
         if ctx.reaches(from, to) {
             self.break_end(ctx, id, i, NetError::Reset);
@@ -110,7 +110,7 @@ impl Net {
 
     /// An end learns that its stream is dead.
     pub(super) fn break_end(&mut self, ctx: &mut Context, id: StreamId, i: usize, error: NetError) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.ways[i].clear();
         let end = &mut stream.ends[i];
         match end.state {

@@ -173,8 +173,8 @@ impl Break {
 impl Net {
     /// A machine's request to write.
     pub(super) fn send(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, buffers: Vec<Bytes>) {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some((id, i)) = self.links.get(proc, link) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         if end.state == EndState::Gone {
             return;
@@ -194,7 +194,7 @@ impl Net {
 
     /// Takes from a send what its window has room for.
     pub(super) fn pump(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, to) = (stream.ends[i].host, stream.ends[1 - i].host);
         let (end, way) = (&mut stream.ends[i], &mut stream.ways[i]);
         while let Some(front) = end.outgoing.front_mut() {
@@ -220,7 +220,7 @@ impl Net {
 
     /// The end of a stream, behind everything that was taken.
     pub(super) fn send_end(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, to) = (stream.ends[i].host, stream.ends[1 - i].host);
         let way = &mut stream.ways[i];
         if way.ended || way.dark {
@@ -234,7 +234,7 @@ impl Net {
     }
 
     fn start_flow(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let way = &mut stream.ways[i];
         if let (false, Some((at, _))) = (way.flowing, way.flight.front()) {
             way.flowing = true;
@@ -245,7 +245,7 @@ impl Net {
 
     /// The first bytes of a direction arrive, or are sent again.
     pub(super) fn flow(&mut self, ctx: &mut Context, id: StreamId, i: usize, tries: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, to) = (stream.ends[i].host, stream.ends[1 - i].host);
         let (way, receiver) = (&mut stream.ways[i], &mut stream.ends[1 - i]);
         way.flowing = false;
@@ -315,7 +315,7 @@ impl Net {
         };
         let open = self.streams.iter().filter(|(_, stream)| open(stream));
         let open: Vec<_> =
-            open.map(|(id, stream)| (*id, [stream.ends[0].host, stream.ends[1].host])).collect();
+            open.map(|(id, stream)| (id, [stream.ends[0].host, stream.ends[1].host])).collect();
         if open.is_empty() {
             return None;
         }
@@ -327,7 +327,7 @@ impl Net {
 
     fn break_stream(&mut self, ctx: &mut Context, id: StreamId, sender: usize, kind: Break) {
         ctx.count(kind.fault());
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.ways[sender].go_dark();
         if kind != Break::DarkOneWay {
             stream.ways[1 - sender].go_dark();
@@ -342,8 +342,8 @@ impl Net {
 
     /// A machine's link breaks now, in the way that a fault says. `false`: it is not up.
     pub(crate) fn break_link(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, how: Fault) -> bool {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return false };
-        let up = self.streams.get(&id).is_some_and(|stream| stream.ends[i].state == EndState::Open);
+        let Some((id, i)) = self.links.get(proc, link) else { return false };
+        let up = self.streams.get(id).is_some_and(|stream| stream.ends[i].state == EndState::Open);
         if let (true, Some(kind)) = (up, Break::of(how)) {
             self.break_stream(ctx, id, i, kind);
         }
@@ -352,8 +352,8 @@ impl Net {
 
     /// Bytes that a machine never sent go out behind those that it has. `false`: its link is not up.
     pub(crate) fn slip_in(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, bytes: Bytes) -> bool {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return false };
-        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let Some((id, i)) = self.links.get(proc, link) else { return false };
+        let Some(stream) = self.streams.get_mut(id) else { return false };
         let up = stream.ends[i].state == EndState::Open && !stream.ways[i].ended;
         if up {
             stream.ends[i].outgoing.push_back(bytes);
@@ -364,8 +364,8 @@ impl Net {
 
     /// A machine's request to read.
     pub(super) fn recv(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, max: usize) {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some((id, i)) = self.links.get(proc, link) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         if end.state == EndState::Gone {
             return;
@@ -379,7 +379,7 @@ impl Net {
 
     /// Completes an armed read if there is something to read.
     fn hand_over(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         let Some(max) = end.recv else { return };
         if end.inbox_len == 0 {
@@ -402,7 +402,7 @@ impl Net {
 
     /// The sender learns that there is room again.
     pub(super) fn room(&mut self, ctx: &mut Context, id: StreamId, sender: usize, bytes: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.ways[1 - sender].dark || stream.ways[sender].dark {
             return;
         }
