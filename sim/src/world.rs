@@ -33,11 +33,25 @@ struct Proc {
     /// What waits for its thaw.
     stash: Vec<Item>,
     deadline: Option<Instant>,
+    /// When it is looked at next: at the deadline, or before it, if it has moved away since. And which look that is: the
+    /// newest alone counts.
+    armed: Option<Micros>,
     generation: u64,
     /// Ticks in a row at one moment that changed nothing.
     spins: u32,
     /// Events since all of its invariants were checked.
     unchecked: usize,
+}
+
+impl Proc {
+    /// Has its deadline looked at then, unless it is looked at before.
+    fn arm(&mut self, ctx: &mut Context, id: ProcId, at: Micros) {
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            self.generation += 1;
+            ctx.at(at, Item::Deadline(id, self.generation));
+        }
+    }
 }
 
 /// All that there ever were, by number from 1.
@@ -75,7 +89,7 @@ enum Scope {
 }
 
 /// After so many events a link, all that a machine holds is checked in any case: the cost of that is shared by them.
-const UNCHECKED: usize = 16;
+const UNCHECKED: usize = 64;
 
 impl Scope {
     fn of(event: &Event<Command>) -> Self {
@@ -189,6 +203,7 @@ impl World {
             frozen: false,
             stash: Vec::new(),
             deadline: None,
+            armed: None,
             generation: 0,
             spins: 0,
             unchecked: 0,
@@ -362,8 +377,12 @@ impl World {
             Item::Deliver(proc, event) => self.deliver(proc, event),
             Item::Deadline(proc, generation) => self.tick(proc, generation),
             Item::Net(item) => {
-                self.net.proceed(&mut self.ctx, item);
-                Ok(Some(Happening::Inside))
+                let Some((proc, event)) = self.net.proceed(&mut self.ctx, item) else {
+                    return Ok(Some(Happening::Inside));
+                };
+                let place = self.procs.get(proc).map_or(self.scenario, |proc| proc.place);
+                self.ctx.choices.enter(place);
+                self.deliver(proc, Event::Net(event))
             }
             Item::Disk(proc, action) => {
                 let host = self.host_of(proc).filter(|_| self.is_alive(proc));
@@ -430,6 +449,13 @@ impl World {
         if proc.generation != generation {
             return Ok(Some(Happening::Inside));
         }
+        proc.armed = None;
+        let Some(due) = proc.deadline else { return Ok(Some(Happening::Inside)) };
+        let at = self.ctx.hosts[usize::from(proc.host.0)].clock.global(due);
+        if at > self.ctx.now {
+            proc.arm(&mut self.ctx, id, at);
+            return Ok(Some(Happening::Inside));
+        }
         let before = proc.deadline.take();
         let happening = self.handle(id, Event::Tick)?;
         let Some(proc) = self.procs.get_mut(id) else { return Ok(happening) };
@@ -473,11 +499,10 @@ impl World {
         let deadline = brain.deadline();
         if deadline != proc.deadline {
             proc.deadline = deadline;
-            proc.generation += 1;
             if let Some(deadline) = deadline {
                 let at = self.ctx.host(host).clock.global(deadline);
                 // One microsecond at the least: a machine that wants a tick at once gets it, and time goes on.
-                self.ctx.at(at.max(now + 1), Item::Deadline(id, proc.generation));
+                proc.arm(&mut self.ctx, id, at.max(now + 1));
             }
         }
         for action in actions.drain(..) {

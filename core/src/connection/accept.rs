@@ -301,7 +301,7 @@ impl ConnectionManager {
     fn replace<N>(&mut self, now: Instant, old: ConnectionId, actions: &mut Actions<N>) {
         let Some(connection) = self.connections.get(&old) else { return };
         let closing = matches!(connection.state, State::Closing { .. });
-        for link in connection.links() {
+        for link in connection.links().collect::<Vec<_>>() {
             self.dismiss(now, link, &DisconnectReason::Replaced, actions);
         }
         self.finish(old, if closing { DisconnectReason::Closed } else { DisconnectReason::Replaced });

@@ -6,7 +6,7 @@ use super::pairs::Pairs;
 use super::session::{Session, max_cost};
 use super::tables::{Connection, Dialing, Due, Entry, ListenerPhase, Origin, Owner, State};
 use crate::link::Phase;
-use crate::{ConnectionId, LinkId};
+use crate::{ConnectionId, Instant, LinkId};
 use alloc::vec::Vec;
 
 impl ConnectionManager {
@@ -59,8 +59,8 @@ impl ConnectionManager {
         assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
         match entry.owner {
             Owner::Connection(owner) => {
-                let links = self.connections.get(&owner).map(Connection::links).unwrap_or_default();
-                assert!(links.contains(id), "{id} says {owner} owns it");
+                let has = |connection: &Connection| connection.links().any(|link| link == *id);
+                assert!(self.connections.get(&owner).is_some_and(has), "{id} says {owner} owns it");
             }
             Owner::Newcomer(_) => {
                 assert!(matches!(phase, Phase::AwaitHello | Phase::WelcomeSent), "{id} is {phase:?}");
@@ -151,10 +151,18 @@ impl ConnectionManager {
         let ends = self.timers.at(&Due::End(id)).is_some();
         assert!(!session.strands.is_empty() || ends, "{id} has no link and no end");
         assert_eq!(session.strands.is_empty(), session.interrupted, "{id} was told of its links");
-        let owes = !session.incoming.owes() || session.waits_to_acknowledge;
-        let waits = || self.acknowledgements.iter().any(|(_, waiting)| *waiting == id);
-        assert!(!session.waits_to_acknowledge || waits(), "{id} waits to acknowledge, and is forgotten");
+        let owes = !session.incoming.owes() || session.waits_to_acknowledge.is_some();
+        assert!(
+            session.waits_to_acknowledge.is_none_or(|at| self.will_acknowledge(at, id)),
+            "{id} waits to acknowledge, and is forgotten"
+        );
         assert!(owes || session.strands.is_empty(), "{id} owes an acknowledgement");
+    }
+
+    /// Whether a session is among the acknowledgements that wait, which are in order of time.
+    fn will_acknowledge(&self, at: Instant, id: ConnectionId) -> bool {
+        let first = self.acknowledgements.partition_point(|(due, _)| *due < at);
+        self.acknowledgements.range(first..).take_while(|(due, _)| *due == at).any(|(_, own)| *own == id)
     }
 
     fn check_listeners(&self) {

@@ -479,12 +479,13 @@ impl ConnectionManager {
 
     /// Sees to it that what was taken is acknowledged: with the next message, after a while, or at once if it is much.
     pub(super) fn after_taking<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
+        let at = now + self.config.limits.ack_delay;
         let Some(session) = self.session_mut(id) else { return };
         if session.incoming.presses() {
             self.acknowledge(now, id, actions);
-        } else if session.incoming.owes() && !session.waits_to_acknowledge {
-            session.waits_to_acknowledge = true;
-            self.acknowledgements.push_back((now + self.config.limits.ack_delay, id));
+        } else if session.incoming.owes() && session.waits_to_acknowledge.is_none() {
+            session.waits_to_acknowledge = Some(at);
+            self.acknowledgements.push_back((at, id));
         }
     }
 
@@ -496,7 +497,7 @@ impl ConnectionManager {
         {
             self.acknowledgements.pop_front();
             let Some(session) = self.session_mut(id) else { continue };
-            session.waits_to_acknowledge = false;
+            session.waits_to_acknowledge = None;
             if session.incoming.owes() {
                 self.acknowledge(now, id, actions);
             }

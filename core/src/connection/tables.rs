@@ -10,7 +10,6 @@ use crate::pack::DataPack;
 use crate::{Address, ConnectionId, InstanceId, LinkId, ListenerId, QueryId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 /// The newest of each id, and the epoch of the newest dial.
 #[derive(Clone, Debug, Default, Hash)]
@@ -185,14 +184,15 @@ impl Connection {
     }
 
     /// Every link that is this connection's.
-    pub(super) fn links(&self) -> Vec<LinkId> {
-        let mut links: Vec<_> = self.dialled().into_iter().collect();
-        match &self.state {
-            State::Connected { link, .. } | State::Closing { link } => links.push(*link),
-            State::Session(session) => links.extend(session.strands.iter().map(|strand| strand.link)),
-            State::Idle | State::Connecting | State::Listening { .. } | State::Unlistening { .. } => {}
-        }
-        links
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
+        let (one, strands) = match &self.state {
+            State::Connected { link, .. } | State::Closing { link } => (Some(*link), &[][..]),
+            State::Session(session) => (None, &session.strands[..]),
+            State::Idle | State::Connecting | State::Listening { .. } | State::Unlistening { .. } => {
+                (None, &[][..])
+            }
+        };
+        self.dialled().into_iter().chain(one).chain(strands.iter().map(|strand| strand.link))
     }
 }
 

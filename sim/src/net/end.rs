@@ -1,6 +1,7 @@
 //! How an end of a stream begins and ends: closed, shut down, reset, broken, or simply gone.
 
 use super::{End, EndState, Holder, Net, NetItem, StreamId, deliver};
+use crate::clock::Micros;
 use crate::context::{Context, HostId, Item, ProcId};
 use core::net::SocketAddr;
 use std::collections::VecDeque;
@@ -42,6 +43,28 @@ impl End {
             let at = (ctx.now + ctx.lag()).max(self.told_at);
             self.told_at = at;
             ctx.at(at, deliver(proc, event(link)));
+        }
+    }
+
+    /// The same of what the kernel has done within the call that asked for it: often the runtime tells it at once.
+    pub(super) fn tell_soon(&mut self, ctx: &mut Context, event: impl FnOnce(LinkId) -> NetEvent) {
+        if self.told_at > ctx.now || ctx.choices.chance(300) {
+            return self.tell(ctx, event);
+        }
+        if let Holder::Machine(proc, link) = self.holder {
+            ctx.at(ctx.now, deliver(proc, event(link)));
+        }
+    }
+
+    /// Whom to tell, not before when, what.
+    pub(super) fn would_tell(
+        &self,
+        now: Micros,
+        event: impl FnOnce(LinkId) -> NetEvent,
+    ) -> Option<(ProcId, Micros, NetEvent)> {
+        match self.holder {
+            Holder::Machine(proc, link) => Some((proc, self.told_at.max(now), event(link))),
+            Holder::Backlog | Holder::Stranger | Holder::Nobody => None,
         }
     }
 }

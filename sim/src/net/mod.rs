@@ -37,8 +37,8 @@ pub(crate) enum NetItem {
     Acceptance(StreamId),
     /// The first bytes in a direction arrive.
     Flow(StreamId, usize, u32),
-    /// The end that reads has made room: sender's end, bytes.
-    Room(StreamId, usize, usize),
+    /// A sender that waits for room hears of what was read: its end.
+    Room(StreamId, usize),
     /// A reset arrives at an end.
     Reset(StreamId, usize),
     /// What a dialler sent is sent again by a stranger.
@@ -52,12 +52,15 @@ impl NetItem {
             | Self::Answer(id, _)
             | Self::Acceptance(id)
             | Self::Flow(id, ..)
-            | Self::Room(id, ..)
+            | Self::Room(id, _)
             | Self::Reset(id, _)
             | Self::Replay(id) => id,
         }
     }
 }
+
+/// What a machine is told now.
+pub(crate) type Told = (ProcId, NetEvent);
 
 /// What a connect request is answered with.
 #[derive(Clone, Copy, Debug)]
@@ -225,23 +228,25 @@ impl Net {
         }
     }
 
-    /// Something inside goes on.
-    pub(crate) fn proceed(&mut self, ctx: &mut Context, item: NetItem) {
+    /// Something inside goes on. Answers what a machine is told of it at once.
+    pub(crate) fn proceed(&mut self, ctx: &mut Context, item: NetItem) -> Option<Told> {
         if let Some(stream) = self.streams.get(item.stream()) {
             ctx.choices.enter(stream.place);
         }
+        let mut told = None;
         match item {
             NetItem::Request(id, sent) => self.request_arrives(ctx, id, sent),
             NetItem::Answer(id, answer) => self.answer_arrives(ctx, id, answer),
             NetItem::Acceptance(id) => self.acceptance_arrives(ctx, id),
-            NetItem::Flow(id, way, tries) => self.flow(ctx, id, way, tries),
-            NetItem::Room(id, end, bytes) => self.room(ctx, id, end, bytes),
+            NetItem::Flow(id, way, tries) => told = self.flow(ctx, id, way, tries),
+            NetItem::Room(id, end) => self.room(ctx, id, end),
             NetItem::Reset(id, end) => self.reset_arrives(ctx, id, end),
             NetItem::Replay(id) => self.replay(ctx, id),
         }
         if let NetItem::Flow(id, ..) | NetItem::Reset(id, _) | NetItem::Answer(id, _) = item {
             self.forget_if_over(id);
         }
+        told
     }
 
     /// Whether an event still reaches its machine, now that it would: nothing but its end is told of a link that was closed.
