@@ -73,7 +73,10 @@ pub(crate) fn fill(message: &mut Vec<u8>, seed: u64, len: usize) {
 
 /// Whether this is what [`fill`] has put there.
 pub(crate) fn is_filler(seed: u64, bytes: &[u8]) -> bool {
-    bytes.chunks(8).zip(filler(seed)).all(|(chunk, word)| *chunk == word[..chunk.len()])
+    let (whole, rest) = bytes.as_chunks();
+    let mut words = filler(seed);
+    whole.iter().zip(&mut words).all(|(chunk, word)| *chunk == word)
+        && words.next().is_some_and(|word| *rest == word[..rest.len()])
 }
 
 fn filler(seed: u64) -> impl Iterator<Item = [u8; 8]> {

@@ -149,7 +149,8 @@ impl ConnectionManager {
         let full = self.newcomers.len() >= self.config.limits.max_handshakes;
         let connection = listener.connection.filter(|_| open && !full);
         let owner = connection.map_or(Owner::Nobody, Owner::Newcomer);
-        self.links.insert(link, Entry { link: Link::accepted(link, peer.clone(), local, now), owner });
+        let entry = Entry { link: Link::accepted(link, peer.clone(), local, now), owner, set: None };
+        self.links.insert(link, entry);
         if connection.is_some() {
             self.newcomers.insert(link);
             self.pump(now, link, actions);

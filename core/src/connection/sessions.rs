@@ -429,13 +429,15 @@ impl ConnectionManager {
         session.progress = true;
         let writable = session.out.fell_below(high) && !session.closing;
         let done = session.closing && session.out.is_empty();
+        // Room in the peer's window is of use to what waits for it alone.
+        let waits = session.out.sent() < session.out.newest();
         self.events.push_back(ConnectionEvent::Acknowledged { id, sequence });
         if writable {
             self.events.push_back(ConnectionEvent::Writable { id });
         }
         if done {
             self.goodbye(now, id, actions);
-        } else {
+        } else if waits {
             self.flush(now, id, actions);
         }
         Ok(())

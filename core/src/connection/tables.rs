@@ -7,7 +7,7 @@ use crate::link::Link;
 use crate::machine::Actions;
 use crate::net::{Endpoint, NetAction};
 use crate::pack::DataPack;
-use crate::{Address, ConnectionId, InstanceId, LinkId, ListenerId, QueryId};
+use crate::{Address, ConnectionId, InstanceId, Instant, LinkId, ListenerId, QueryId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
@@ -41,6 +41,8 @@ pub(super) enum Due {
 pub(super) struct Entry {
     pub(super) link: Link,
     pub(super) owner: Owner,
+    /// Its deadline as it stands among the timers, so that nobody need look there.
+    pub(super) set: Option<Instant>,
 }
 
 /// Whose a link is.

@@ -95,6 +95,9 @@ impl Outbox {
 
     /// Puts what is said behind all that waits in its place: nothing goes before it any more.
     pub(super) fn close_words(&mut self) {
+        if self.pong.is_none() && self.choice.is_none() && self.ack.is_none() {
+            return;
+        }
         for word in [self.pong.take(), self.choice.take()].into_iter().flatten() {
             self.push_own(&word);
         }

@@ -209,7 +209,7 @@ impl Net {
         let end = &mut stream.ends[i];
         while let Some(front) = end.outgoing.front_mut() {
             let Some(size) = way.piece(ctx, front.len()) else { break };
-            let piece = front.split_to(size);
+            let piece = if size == front.len() { core::mem::take(front) } else { front.split_to(size) };
             if front.is_empty() {
                 end.outgoing.pop_front();
             }
