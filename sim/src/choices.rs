@@ -14,8 +14,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where a draw belongs: the hash of a logical name that is the same in every run in which the thing exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    hash: u64,
+    /// Where its draws are counted, if it was [noted](Choices::note).
+    row: u32,
+}
+
+/// Nobody has looked yet where a place's draws are counted.
+const UNKNOWN: u32 = u32::MAX;
 
 impl Place {
     /// By name.
@@ -23,18 +30,18 @@ impl Place {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Self(mix(hash))
+        Self { hash: mix(hash), row: UNKNOWN }
     }
 
     /// A place within this one.
     #[must_use]
     pub fn within(self, part: u64) -> Self {
-        Self(mix(self.0 ^ mix(part.wrapping_add(GAMMA))))
+        Self { hash: mix(self.hash ^ mix(part.wrapping_add(GAMMA))), row: UNKNOWN }
     }
 
     /// As a key of a table.
     pub fn key(self) -> u64 {
-        self.0
+        self.hash
     }
 }
 
@@ -71,7 +78,7 @@ impl Seeded {
 
 impl Driver for Seeded {
     fn draw(&mut self, place: Place, nth: u64, bound: u64) -> u64 {
-        let stream = mix(self.0 ^ place.0);
+        let stream = mix(self.0 ^ place.hash);
         scale(mix(stream.wrapping_add(nth.wrapping_mul(GAMMA))), bound)
     }
 }
@@ -202,8 +209,11 @@ struct Counters {
 impl Counters {
     /// The row of a place.
     fn row(&mut self, place: Place) -> usize {
+        if place.row != UNKNOWN {
+            return place.row as usize;
+        }
         let new = self.counts.len();
-        let row = *self.rows.entry(place.0).or_insert(new as u32) as usize;
+        let row = *self.rows.entry(place.hash).or_insert(new as u32) as usize;
         if row == new {
             self.counts.push(0);
         }
@@ -245,10 +255,16 @@ impl Choices {
     /// From now on, draws belong to another place. Answers the one before.
     pub fn enter(&mut self, place: Place) -> Place {
         let before = self.place;
-        if place != before {
+        if place.hash != before.hash {
             (self.place, self.row) = (place, self.counters.row(place));
         }
         before
+    }
+
+    /// A place that is entered often: from now on without a look into a table. Of these choices alone.
+    #[must_use]
+    pub fn note(&mut self, place: Place) -> Place {
+        Place { row: self.counters.row(place) as u32, ..place }
     }
 
     /// Where draws belong now.

@@ -103,6 +103,13 @@ impl Faults {
         self.source = Source::Drawn(swarm);
     }
 
+    /// Whether a kind is among those that can happen.
+    pub(crate) fn may(&self, kind: Fault) -> bool {
+        match &self.source {
+            Source::Drawn(kinds) | Source::Planned(_, kinds) => kinds.enabled(kind),
+        }
+    }
+
     /// The place that is at work has an opportunity for a fault: whether it takes it.
     pub(crate) fn decide(&mut self, choices: &mut Choices, kind: Fault, per_mille: u64) -> bool {
         let place = choices.place();

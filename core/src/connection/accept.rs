@@ -150,7 +150,7 @@ impl ConnectionManager {
         let connection = listener.connection.filter(|_| open && !full);
         let owner = connection.map_or(Owner::Nobody, Owner::Newcomer);
         let entry = Entry { link: Link::accepted(link, peer.clone(), local, now), owner, set: None };
-        self.links.insert(link, entry);
+        self.links.insert(link, Box::new(entry));
         if connection.is_some() {
             self.newcomers.insert(link);
             self.pump(now, link, actions);
@@ -261,7 +261,8 @@ impl ConnectionManager {
             self.replace(now, old, actions);
         }
         let state = State::Connected { link, peer: peer.clone(), max_data: hello.max_data };
-        self.connections.insert(id, Connection::new(kind, Origin::Accepted(key), state));
+        let connection = Connection::new(kind, Origin::Accepted(key), state);
+        self.connections.insert(id, Box::new(connection));
         self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer: Box::new(peer) });
     }
 

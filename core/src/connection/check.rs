@@ -61,7 +61,7 @@ impl ConnectionManager {
         assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
         match entry.owner {
             Owner::Connection(owner) => {
-                let connection = self.connections.get(&owner);
+                let connection = self.connections.get(&owner).map(|connection| &**connection);
                 let has = |connection: &&Connection| connection.links().any(|link| link == *id);
                 let connection = connection.filter(has);
                 assert!(connection.is_some(), "{id} says {owner} owns it");
@@ -84,7 +84,7 @@ impl ConnectionManager {
         let id = &id;
         let entry = |link: &LinkId| match known {
             Some((own, entry)) if own == *link => Some(entry),
-            _ => self.links.get(link),
+            _ => self.links.get(link).map(|entry| &**entry),
         };
         for link in connection.links() {
             let owner = entry(&link).map(|entry| entry.owner);

@@ -163,7 +163,7 @@ impl ConnectionManager {
         let mut io = crate::link::Io { now, me, key, limits, actions };
         let (link_of, owner) = (Link::dial(link, address, hello, &mut io), Owner::Connection(id));
         let entry = Entry { link: link_of, owner, set: None };
-        self.links.insert(link, entry);
+        self.links.insert(link, Box::new(entry));
         self.pump(now, link, actions);
     }
 
@@ -274,7 +274,7 @@ impl ConnectionManager {
                 link,
                 actions,
                 |link, io| {
-                    if fits { _ = link.send(first, io) } else { link.cut(reason, io) }
+                    if fits { _ = link.send(*first, io) } else { link.cut(reason, io) }
                 },
             );
         }

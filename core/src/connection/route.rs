@@ -1,7 +1,7 @@
 //! From the network's events to connections: the only place that knows whose a link is.
 
 use super::manager::ConnectionManager;
-use super::tables::{Connection, Dialing, Due, Origin, Owner, State};
+use super::tables::{Dialing, Due, Origin, Owner, State};
 use super::types::{ConnectionEvent, DisconnectReason};
 use crate::link::{Heard, Io, Link, LinkEvent, Phase};
 use crate::machine::Actions;
@@ -191,7 +191,7 @@ impl ConnectionManager {
         if let Some(entry) = self.links.get_mut(&link) {
             let owner = core::mem::replace(&mut entry.owner, Owner::Nobody);
             if let Owner::Connection(id) = owner
-                && let Some(session) = self.connections.get_mut(&id).and_then(Connection::session_mut)
+                && let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut())
             {
                 session.past += entry.link.traffic();
                 session.round_trip = entry.link.round_trip().or(session.round_trip);

@@ -156,7 +156,8 @@ impl ConnectionManager {
             None => {
                 self.enter(now, link, Owner::Connection(fresh), actions);
                 self.pairs.begin(key, mine, theirs.generation, fresh);
-                self.connections.insert(fresh, Connection::new(kind, Origin::AcceptedSession, State::Idle));
+                let connection = Connection::new(kind, Origin::AcceptedSession, State::Idle);
+                self.connections.insert(fresh, Box::new(connection));
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);
                 self.events.push_back(ConnectionEvent::Accepted {
                     id: fresh,
@@ -193,7 +194,7 @@ impl ConnectionManager {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut session = Session::new(key, peer, max_data, theirs, rule, me, limits);
         if let Some(first) = connection.first.clone() {
-            session.out.push(first, limits.high_water);
+            session.out.push(*first, limits.high_water);
         }
         connection.state = State::Session(Box::new(session));
     }
@@ -356,7 +357,7 @@ impl ConnectionManager {
 
     /// Moves messages to the link that they are sent on, as many as it and the peer take (PROTOCOL B 9).
     pub(crate) fn flush<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        let Some(session) = self.connections.get_mut(&id).and_then(Connection::session_mut) else { return };
+        let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut()) else { return };
         let Some(on) = session.sends_on() else { return };
         let Some(entry) = self.links.get_mut(&on) else { return };
         let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);

@@ -65,7 +65,7 @@ pub(super) struct Connection {
     pub(super) origin: Origin,
     pub(super) target: Option<Address>,
     /// Sent first whenever it is connected.
-    pub(super) first: Option<DataPack>,
+    pub(super) first: Option<Box<DataPack>>,
     /// The connect under way: of a connecting one, or of a session that has lost its link.
     pub(super) dial: Option<Dialing>,
     pub(super) state: State,

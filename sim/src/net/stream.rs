@@ -190,7 +190,7 @@ impl Net {
         assert!(!stream.ways[i].ended, "{link}: a send after shutdown");
         let total: usize = buffers.iter().map(Bytes::len).sum();
         assert!(total > 0, "{link}: an empty send");
-        if i == 0 && stream.recorded.len() < 6 {
+        if i == 0 && stream.recorded.len() < 6 && ctx.may(Fault::Replay) {
             stream.recorded.extend(buffers.iter().filter(|buffer| buffer.len() < 4096).cloned());
         }
         end.outgoing.extend(buffers.into_iter().filter(|buffer| !buffer.is_empty()));
