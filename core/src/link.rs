@@ -63,13 +63,13 @@ pub(crate) enum Heard {
 #[derive(Clone, Debug, Hash)]
 enum State {
     /// The dial is under way; Hello is what will be said.
-    Dialling(Hello),
+    Dialling(Box<Hello>),
     /// Dialler: waits for Welcome; with its exact bytes once it is here and the owner judges.
-    HelloSent(HelloSent, Bytes),
+    HelloSent(Box<HelloSent>, Bytes),
     /// Acceptor: waits for Hello; with its exact bytes once it is here and the owner judges.
     AwaitHello(Bytes),
     /// Acceptor: waits for Confirm.
-    WelcomeSent(WelcomeSent),
+    WelcomeSent(Box<WelcomeSent>),
     /// Both ends have proven the key.
     Established,
     /// Closing: the outbox goes first.
@@ -129,7 +129,7 @@ impl Link {
     pub(crate) fn dial<N>(id: LinkId, address: Endpoint, hello: Hello, io: &mut Io<'_, N>) -> Self {
         io.actions.net(NetAction::Dial { link: id, address: address.clone() });
         let nowhere = Endpoint::Unix(String::new());
-        Self::new(id, (address, nowhere), State::Dialling(hello), io.now)
+        Self::new(id, (address, nowhere), State::Dialling(Box::new(hello)), io.now)
     }
 
     /// Takes a link that a listener has accepted. It reads from the first [`next`](Self::next) on.
@@ -260,7 +260,7 @@ impl Link {
         if let State::AwaitHello(hello_bytes) = &mut self.state {
             let bytes = core::mem::take(hello_bytes);
             let (state, pack) = WelcomeSent::new(io.key, hello, bytes, welcome);
-            self.state = State::WelcomeSent(state);
+            self.state = State::WelcomeSent(Box::new(state));
             self.say(pack, io);
         }
     }
@@ -439,8 +439,8 @@ impl Link {
         if let LinkEvent::Dialed { peer, local } = event {
             (self.peer, self.local) = (peer, local);
         }
-        let (state, pack) = HelloSent::new(hello);
-        self.state = State::HelloSent(state, Bytes::new());
+        let (state, pack) = HelloSent::new(*hello);
+        self.state = State::HelloSent(Box::new(state), Bytes::new());
         self.since = io.now;
         self.say(pack, io);
     }

@@ -14,8 +14,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where a draw belongs: the hash of a logical name that is the same in every run in which the thing exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    hash: u64,
+    /// Where its draws are counted, if it was [noted](Choices::note).
+    row: u32,
+}
+
+/// Nobody has looked yet where a place's draws are counted.
+const UNKNOWN: u32 = u32::MAX;
 
 impl Place {
     /// By name.
@@ -25,18 +32,18 @@ impl Place {
             hash = (hash ^ name.as_bytes()[at] as u64).wrapping_mul(0x0100_0000_01b3);
             at += 1;
         }
-        Self(mix(hash))
+        Self { hash: mix(hash), row: UNKNOWN }
     }
 
     /// A place within this one.
     #[must_use]
     pub fn within(self, part: u64) -> Self {
-        Self(mix(self.0 ^ mix(part.wrapping_add(GAMMA))))
+        Self { hash: mix(self.hash ^ mix(part.wrapping_add(GAMMA))), row: UNKNOWN }
     }
 
     /// As a key of a table.
     pub const fn key(self) -> u64 {
-        self.0
+        self.hash
     }
 }
 
@@ -73,7 +80,7 @@ impl Seeded {
 
 impl Driver for Seeded {
     fn draw(&mut self, place: Place, nth: u64, bound: u64) -> u64 {
-        let stream = mix(self.0 ^ place.0);
+        let stream = mix(self.0 ^ place.hash);
         scale(mix(stream.wrapping_add(nth.wrapping_mul(GAMMA))), bound)
     }
 }
@@ -193,20 +200,44 @@ impl Hasher for Plain {
     }
 }
 
-/// How many draws each place has had. Never walked through, so its order decides nothing.
-type Counters = HashMap<u64, u64, BuildHasherDefault<Plain>>;
+/// How many draws each place has had.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Never walked through, so its order decides nothing.
+    rows: HashMap<u64, u32, BuildHasherDefault<Plain>>,
+    counts: Vec<u64>,
+}
+
+impl Counters {
+    /// The row of a place.
+    fn row(&mut self, place: Place) -> usize {
+        if place.row != UNKNOWN {
+            return place.row as usize;
+        }
+        let new = self.counts.len();
+        let row = *self.rows.entry(place.hash).or_insert(new as u32) as usize;
+        if row == new {
+            self.counts.push(0);
+        }
+        row
+    }
+}
 
 /// Choices in the shapes that a world needs them in.
 pub struct Choices {
     driver: Box<dyn Driver + Send>,
     counters: Counters,
     place: Place,
-    nth: u64,
+    /// Its row.
+    row: usize,
 }
 
 impl fmt::Debug for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Choices").field("place", &self.place).field("nth", &self.nth).finish_non_exhaustive()
+        f.debug_struct("Choices")
+            .field("place", &self.place)
+            .field("nth", &self.counters.counts[self.row])
+            .finish_non_exhaustive()
     }
 }
 
@@ -218,16 +249,16 @@ impl Choices {
 
     /// From any driver; its first place has this name.
     pub fn new(driver: impl Driver + Send + 'static, name: &str) -> Self {
-        Self { driver: Box::new(driver), counters: Counters::default(), place: Place::of(name), nth: 0 }
+        let (mut counters, place) = (Counters::default(), Place::of(name));
+        let row = counters.row(place);
+        Self { driver: Box::new(driver), counters, place, row }
     }
 
     /// From now on, draws belong to another place. Answers the one before.
     pub fn enter(&mut self, place: Place) -> Place {
         let before = self.place;
-        if place != before {
-            self.counters.insert(before.0, self.nth);
-            self.place = place;
-            self.nth = self.counters.get(&place.0).copied().unwrap_or(0);
+        if place.hash != before.hash {
+            (self.place, self.row) = (place, self.counters.row(place));
         }
         before
     }
@@ -240,6 +271,12 @@ impl Choices {
         drawn
     }
 
+    /// A place that is entered often: from now on without a look into a table. Of these choices alone.
+    #[must_use]
+    pub fn note(&mut self, place: Place) -> Place {
+        Place { row: self.counters.row(place) as u32, ..place }
+    }
+
     /// Where draws belong now.
     pub fn place(&self) -> Place {
         self.place
@@ -247,9 +284,9 @@ impl Choices {
 
     /// The number of this visit to a place that only counts, from 1.
     pub fn visit(&mut self, place: Place) -> u64 {
-        let visits = self.counters.entry(place.0).or_default();
-        *visits += 1;
-        *visits
+        let row = self.counters.row(place);
+        self.counters.counts[row] += 1;
+        self.counters.counts[row]
     }
 
     /// One of `0..bound`; 0 if there is no choice.
@@ -257,8 +294,9 @@ impl Choices {
         if bound <= 1 {
             return 0;
         }
-        self.nth += 1;
-        self.driver.draw(self.place, self.nth, bound)
+        let nth = &mut self.counters.counts[self.row];
+        *nth += 1;
+        self.driver.draw(self.place, *nth, bound)
     }
 
     /// One of `low..=high`; the plainest is `low`.
@@ -269,6 +307,11 @@ impl Choices {
     /// True `per_mille` times in a thousand; the plainest is false.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && self.below(1000) >= 1000 - per_mille.min(1000)
+    }
+
+    /// The same, as the one draw of a place of its own.
+    pub fn chance_at(&mut self, place: Place, per_mille: u64) -> bool {
+        self.driver.draw(place, 1, 1000) >= 1000 - per_mille.min(1000)
     }
 
     /// One of a list that is not empty; the plainest is the first.
@@ -329,9 +372,7 @@ mod tests {
 
     #[test]
     fn drivers_without_material_are_plain() {
-        let drivers: [Box<dyn Driver + Send>; 2] = [Box::new(Bytes::new([])), Box::new(Recorded::new([]))];
-        for driver in drivers {
-            let mut choices = Choices { driver, counters: Counters::default(), place: Place(0), nth: 0 };
+        for mut choices in [Choices::new(Bytes::new([]), ""), Choices::new(Recorded::new([]), "")] {
             assert!(!choices.chance(999));
             assert_eq!(choices.between(3, 9), 3);
             assert_eq!(*choices.pick(&["plain", "odd"]), "plain");

@@ -7,9 +7,10 @@ use crate::faults::{Faults, Injection};
 use crate::machine::Command;
 use crate::net::NetItem;
 use crate::process::RunItem;
+use crate::queue::Queue;
 use crate::trace::Trace;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use xxnet_core::Event;
 use xxnet_core::disk::DiskAction;
 
@@ -96,12 +97,11 @@ pub struct Context {
     /// Whether nothing disturbs this run from its beginning to its end: no fault, and no hand.
     pub calm: bool,
     pub(crate) hosts: Vec<Host>,
-    queue: BTreeMap<(Micros, u64), Item>,
-    sequence: u64,
+    queue: Queue<Item>,
     /// From whom nothing reaches whom.
     cut: BTreeSet<(HostId, HostId)>,
-    /// Base delay of each way that was used.
-    delays: BTreeMap<(HostId, HostId), Micros>,
+    /// Base delay of each way that was used, by the lower host and then the higher one.
+    delays: Vec<Vec<Option<Micros>>>,
 }
 
 impl Context {
@@ -116,10 +116,9 @@ impl Context {
             faults: Faults::new(injection),
             faulty: true,
             hosts: Vec::new(),
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             cut: BTreeSet::new(),
-            delays: BTreeMap::new(),
+            delays: Vec::new(),
         }
     }
 
@@ -144,29 +143,30 @@ impl Context {
     }
 
     pub(crate) fn at(&mut self, time: Micros, item: Item) {
-        self.sequence += 1;
-        self.queue.insert((time.max(self.now), self.sequence), item);
+        self.queue.put(time.max(self.now), item);
     }
 
     /// The next thing that happens, if it does before `limit`.
     pub(crate) fn next(&mut self, limit: Micros) -> Option<Item> {
-        let entry = self.queue.first_entry()?;
-        if entry.key().0 > limit {
-            return None;
-        }
-        let ((time, _), item) = entry.remove_entry();
+        let (time, item) = self.queue.take(limit)?;
         self.now = time;
         Some(item)
     }
 
     /// A place by its name, which plans of faults use.
     pub(crate) fn place(&mut self, name: String) -> Place {
-        self.faults.name(name)
+        let place = self.faults.name(name);
+        self.choices.note(place)
     }
 
     /// Whether a fault is planned at the place that is at work: only while faults are on.
     pub fn draws(&mut self, kind: Fault, per_mille: u64) -> bool {
         self.faulty && self.faults.decide(&mut self.choices, kind, per_mille)
+    }
+
+    /// Whether faults of a kind are possible in this run.
+    pub(crate) fn may(&self, kind: Fault) -> bool {
+        self.faults.may(kind)
     }
 
     /// How badly the fault strikes that was planned last: some value from `low` to `high`; `low` is mildest.
@@ -227,15 +227,15 @@ impl Context {
         if from == to {
             return self.choices.between(10, 60);
         }
-        let key = (from.min(to), from.max(to));
-        let base = match self.delays.get(&key) {
-            Some(base) => *base,
-            None => {
-                let base = self.choices.scaled(100, 8 * MILLI);
-                self.delays.insert(key, base);
-                base
-            }
-        };
+        let (low, high) = (usize::from(from.min(to).0), usize::from(from.max(to).0));
+        if self.delays.len() < self.hosts.len() {
+            self.delays.resize_with(self.hosts.len(), Vec::new);
+        }
+        let row = &mut self.delays[low];
+        if row.len() <= high {
+            row.resize(high + 1, None);
+        }
+        let base = *row[high].get_or_insert_with(|| self.choices.scaled(100, 8 * MILLI));
         base + self.choices.below(base / 2 + 1)
     }
 

@@ -54,7 +54,8 @@ type Key = (Fault, u64, u64);
 #[derive(Debug)]
 enum Source {
     Drawn(Swarm),
-    Planned(BTreeMap<Key, Vec<u64>>),
+    /// These, and of which kinds they are.
+    Planned(BTreeMap<Key, Vec<u64>>, Swarm),
 }
 
 /// Decides, and keeps what was decided.
@@ -73,15 +74,14 @@ impl Faults {
     pub(crate) fn new(injection: Injection) -> Self {
         let source = match injection {
             Injection::Drawn(swarm) => Source::Drawn(swarm),
-            Injection::Planned(faults) => Source::Planned(
-                faults
-                    .into_iter()
-                    .filter_map(|fault| {
-                        let key = (fault.fault, Place::of(&fault.place).key(), fault.nth?);
-                        Some((key, fault.values))
-                    })
-                    .collect(),
-            ),
+            Injection::Planned(faults) => {
+                let kinds: Vec<Fault> = faults.iter().map(|fault| fault.fault).collect();
+                let keyed = faults.into_iter().filter_map(|fault| {
+                    let key = (fault.fault, Place::of(&fault.place).key(), fault.nth?);
+                    Some((key, fault.values))
+                });
+                Source::Planned(keyed.collect(), Swarm::only(&kinds))
+            }
         };
         Self { source, names: HashMap::new(), injected: Vec::new(), last: (Place::of(""), 0) }
     }
@@ -103,34 +103,39 @@ impl Faults {
         self.source = Source::Drawn(swarm);
     }
 
+    /// Whether a kind is among those that can happen.
+    pub(crate) fn may(&self, kind: Fault) -> bool {
+        match &self.source {
+            Source::Drawn(kinds) | Source::Planned(_, kinds) => kinds.enabled(kind),
+        }
+    }
+
     /// The place that is at work has an opportunity for a fault: whether it takes it.
     pub(crate) fn decide(&mut self, choices: &mut Choices, kind: Fault, per_mille: u64) -> bool {
         let place = choices.place();
-        let own = place.within(kind.part());
-        let (nth, values) = match &self.source {
+        let (own, nth, values) = match &self.source {
             Source::Drawn(swarm) if swarm.enabled(kind) => {
+                let own = place.within(kind.part());
                 let nth = choices.visit(own);
                 let chance = (per_mille * swarm.eagerness(kind) / 100).max(1);
-                choices.enter(own.within(nth));
-                let hit = choices.chance(chance);
-                choices.enter(place);
-                if !hit {
+                if !choices.chance_at(own.within(nth), chance) {
                     return false;
                 }
-                (nth, Vec::new())
+                (own, nth, Vec::new())
             }
-            Source::Drawn(_) => return false,
-            Source::Planned(faults) => {
+            Source::Planned(faults, kinds) if kinds.enabled(kind) => {
+                let own = place.within(kind.part());
                 let nth = choices.visit(own);
                 match faults.get(&(kind, place.key(), nth)) {
-                    Some(values) => (nth, values.clone()),
+                    Some(values) => (own, nth, values.clone()),
                     None => return false,
                 }
             }
+            Source::Drawn(_) | Source::Planned(..) => return false,
         };
         let name = self.names.get(&place.key()).cloned().unwrap_or_else(|| "somewhere".to_owned());
         self.injected.push(PlannedFault { fault: kind, place: name, nth: Some(nth), at_us: None, values });
-        self.last = (own.within(nth), 0);
+        self.last = (own.within(nth).within(1), 0);
         true
     }
 
@@ -152,7 +157,7 @@ impl Faults {
                 fault.values.push(value);
                 value
             }
-            Source::Planned(_) => fault.values.get(at).copied().unwrap_or(low).clamp(low, high),
+            Source::Planned(..) => fault.values.get(at).copied().unwrap_or(low).clamp(low, high),
         }
     }
 }

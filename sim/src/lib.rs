@@ -38,6 +38,7 @@ mod messengers;
 mod net;
 mod oracles;
 mod process;
+mod queue;
 mod weather;
 mod workload;
 mod world;

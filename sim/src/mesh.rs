@@ -92,7 +92,7 @@ impl Mesh {
     /// The nodes of a plan, each pair of which plays ping-pong with messages of 64 bytes.
     pub(crate) fn playing(choices: Choices, plan: &Nodes, injection: Injection) -> Self {
         let ctx = Context::new(choices, injection, false);
-        let mut mesh = Self::with(ctx, plan, Temper::lively(1));
+        let mut mesh = Self::with(ctx, plan, Temper::lively(64));
         mesh.plays = true;
         mesh
     }
@@ -248,6 +248,11 @@ impl Mesh {
         self.world.command(proc, 1, Command::Connections(command));
     }
 
+    /// The same at once: what an application does with what it has just been told.
+    fn say(&mut self, proc: ProcId, command: ConnectionCommand) {
+        self.world.command(proc, 0, Command::Connections(command));
+    }
+
     /// A node does something, and will again.
     fn act(&mut self, at: usize) -> Result<(), Failure> {
         if !self.world.ctx.faulty || self.acts == 0 {
@@ -330,17 +335,17 @@ impl Mesh {
     }
 
     fn send(&mut self, at: usize, proc: ProcId, id: ConnectionId) {
-        let token = self.token();
-        let head = if self.ledger.at(proc, id).is_some() {
-            let filler = self.world.ctx.choices.scaled(1, self.temper.largest) as usize;
-            self.ledger.offer(proc, id, token, filler)
+        let message = if self.ledger.at(proc, id).is_some() {
+            let filler = self.temper.filler(&mut self.world.ctx.choices);
+            self.ledger.offer(proc, id, filler)
         } else {
             let filler = self.world.ctx.choices.scaled(1, 40_000) as usize;
-            self.nodes[at].table.next_message(id, filler)
+            let token = self.token();
+            self.nodes[at].table.next_message(id, filler).map(|message| (token, message))
         };
-        let Some(head) = head else { return };
-        let pack = DataPack::new(PackType::RAW, head);
-        self.tell(proc, ConnectionCommand::SendPack { token, id, pack });
+        let Some((token, message)) = message else { return };
+        let pack = DataPack::new(PackType::RAW, message);
+        self.say(proc, ConnectionCommand::SendPack { token, id, pack });
     }
 
     /// An application takes some of what has come, and the rest later.
@@ -363,7 +368,7 @@ impl Mesh {
 
     fn take_to(&mut self, proc: ProcId, id: ConnectionId, most: Option<u64>) {
         if let Some(sequence) = self.ledger.take(proc, id, most) {
-            self.tell(proc, ConnectionCommand::Taken { id, sequence });
+            self.say(proc, ConnectionCommand::Taken { id, sequence });
         }
     }
 

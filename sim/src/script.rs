@@ -3,6 +3,7 @@
 //! A task's arguments are `sim` and one word a step (`out:7:1000`, `copy:in.txt:out.txt`, `exit:3`). The world plays the steps in
 //! time; the oracle computes the same result at once, from the inputs alone.
 
+use crate::choices::Place;
 use crate::clock::Micros;
 use std::collections::BTreeMap;
 use xxnet_core::process::ExitStatus;
@@ -61,6 +62,29 @@ pub fn content(seed: u64, len: usize) -> Vec<u8> {
     let mut reader = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
     reader.fill(&mut bytes);
     bytes
+}
+
+/// What a message holds behind its own words: made from a seed, at hardly any cost.
+pub(crate) fn fill(message: &mut Vec<u8>, seed: u64, len: usize) {
+    let end = message.len() + len;
+    filler(seed).take(len.div_ceil(8)).for_each(|word| message.extend(word));
+    message.truncate(end);
+}
+
+/// Whether this is what [`fill`] has put there.
+pub(crate) fn is_filler(seed: u64, bytes: &[u8]) -> bool {
+    let (whole, rest) = bytes.as_chunks();
+    let mut words = filler(seed);
+    whole.iter().zip(&mut words).all(|(chunk, word)| *chunk == word)
+        && words.next().is_some_and(|word| *rest == word[..rest.len()])
+}
+
+fn filler(seed: u64) -> impl Iterator<Item = [u8; 8]> {
+    let mut place = Place::of("").within(seed);
+    core::iter::from_fn(move || {
+        place = place.within(0);
+        Some(place.key().to_le_bytes())
+    })
 }
 
 /// What `copy` makes of a file.

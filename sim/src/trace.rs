@@ -396,6 +396,10 @@ impl Entry for Command {
                 hash.number(id.0);
                 hash.bytes(&pack.head);
             }
+            Self::Connections(ConnectionCommand::Taken { id, sequence }) => {
+                hash.number(id.0);
+                hash.number(*sequence);
+            }
             Self::Messenger(MessengerCommand::Send { token, packs }) => {
                 hash.number(token.0);
                 packs.iter().for_each(|pack| hash.bytes(&pack.head));
@@ -454,6 +458,10 @@ impl Entry for Notice {
                 hash.number(id.0);
                 hash.bytes(&pack.head);
                 mix_pieces(hash, &pack.bulk);
+            }
+            Self::Connections(ConnectionNotice::Event(ConnectionEvent::Acknowledged { id, sequence })) => {
+                hash.number(id.0);
+                hash.number(*sequence);
             }
             Self::Messenger(MessengerNotice::Received { on, pack }) => {
                 hash.number(on.0);

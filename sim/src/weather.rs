@@ -52,12 +52,14 @@ struct Body {
 #[derive(Debug)]
 pub(crate) struct Weather {
     nodes: Vec<Body>,
+    /// Whose each process is or was, by its number.
+    owners: Vec<usize>,
 }
 
 impl Weather {
     pub(crate) fn new(hosts: Vec<HostId>) -> Self {
         let body = |host| Body { host, proc: None, returning: false, still: false };
-        Self { nodes: hosts.into_iter().map(body).collect() }
+        Self { nodes: hosts.into_iter().map(body).collect(), owners: Vec::new() }
     }
 
     pub(crate) fn host(&self, at: usize) -> HostId {
@@ -75,7 +77,8 @@ impl Weather {
 
     /// Whose process this is now.
     pub(crate) fn at(&self, proc: ProcId) -> Option<usize> {
-        self.nodes.iter().position(|node| node.proc == Some(proc))
+        let at = *self.owners.get(proc.0 as usize)?;
+        (self.nodes.get(at)?.proc == Some(proc)).then_some(at)
     }
 
     pub(crate) fn is_still(&self, at: usize) -> bool {
@@ -124,6 +127,9 @@ impl Weather {
 
     pub(crate) fn started(&mut self, at: usize, proc: ProcId) {
         self.nodes[at].proc = Some(proc);
+        let number = proc.0 as usize;
+        self.owners.resize(self.owners.len().max(number + 1), usize::MAX);
+        self.owners[number] = at;
     }
 
     /// The node's process has ended by itself, and comes back after a while, or never.

@@ -33,11 +33,51 @@ struct Proc {
     /// What waits for its thaw.
     stash: Vec<Item>,
     deadline: Option<Instant>,
+    /// When it is looked at next: at the deadline, or before it, if it has moved away since. And which look that is: the
+    /// newest alone counts.
+    armed: Option<Micros>,
     generation: u64,
     /// Ticks in a row at one moment that changed nothing.
     spins: u32,
     /// Events since all of its invariants were checked.
     unchecked: usize,
+}
+
+impl Proc {
+    /// Has its deadline looked at then, unless it is looked at before.
+    fn arm(&mut self, ctx: &mut Context, id: ProcId, at: Micros) {
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            self.generation += 1;
+            ctx.at(at, Item::Deadline(id, self.generation));
+        }
+    }
+}
+
+/// All that there ever were, by number from 1.
+#[derive(Debug, Default)]
+struct Procs(Vec<Proc>);
+
+impl Procs {
+    fn next(&self) -> ProcId {
+        ProcId(self.0.len() as u32 + 1)
+    }
+
+    fn get(&self, id: ProcId) -> Option<&Proc> {
+        self.0.get((id.0 as usize).wrapping_sub(1))
+    }
+
+    fn get_mut(&mut self, id: ProcId) -> Option<&mut Proc> {
+        self.0.get_mut((id.0 as usize).wrapping_sub(1))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (ProcId, &Proc)> {
+        (1..).map(ProcId).zip(&self.0)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (ProcId, &mut Proc)> {
+        (1..).map(ProcId).zip(&mut self.0)
+    }
 }
 
 /// What an event can have changed.
@@ -49,7 +89,7 @@ enum Scope {
 }
 
 /// After so many events a link, all that a machine holds is checked in any case: the cost of that is shared by them.
-const UNCHECKED: usize = 16;
+const UNCHECKED: usize = 64;
 /// A machine with more links than so many is large: where it cannot tell what an event can have changed, all of it is checked after
 /// one event in a number that grows with its links, so that the checks of a crowd's registry do not grow with the crowd's square.
 const LARGE: usize = 32;
@@ -69,7 +109,6 @@ impl Scope {
     /// Checks what is in it. `false`: all must be checked.
     fn check(&self, brain: &dyn Brain, actions: &[Action<Notice>]) -> bool {
         let Self::Links(own) = self else { return false };
-        let own = own.iter().copied();
         let acted = actions.iter().filter_map(|action| match action {
             Action::Net(
                 NetAction::Send { link, .. }
@@ -81,7 +120,12 @@ impl Scope {
             Action::Net(_) | Action::Disk(_) | Action::Process(_) | Action::Notify(_) => None,
         });
         // A link that does not exist asks a machine whether it can tell at all.
-        own.chain(acted).chain([LinkId(u64::MAX)]).all(|link| brain.check_link(link))
+        let mut last = LinkId(u64::MAX);
+        let can = brain.check_link(last);
+        can && own.iter().copied().chain(acted).all(|link| {
+            let checked = core::mem::replace(&mut last, link) == link;
+            checked || brain.check_link(link)
+        })
     }
 }
 
@@ -107,9 +151,8 @@ pub(crate) struct World {
     pub(crate) processes: Processes,
     /// What machines told their applications, in order.
     pub(crate) notices: VecDeque<(ProcId, Notice)>,
-    procs: BTreeMap<ProcId, Proc>,
+    procs: Procs,
     asleep: BTreeMap<HostId, Vec<Item>>,
-    last_proc: u32,
     /// How often a process of a name was started.
     runs: BTreeMap<String, u32>,
     actions: Vec<Action<Notice>>,
@@ -132,9 +175,8 @@ impl World {
             disk: Disk::default(),
             processes: Processes::default(),
             notices: VecDeque::new(),
-            procs: BTreeMap::new(),
+            procs: Procs::default(),
             asleep: BTreeMap::new(),
-            last_proc: 0,
             runs: BTreeMap::new(),
             actions: Vec::new(),
             handled: 0,
@@ -150,11 +192,10 @@ impl World {
         brain: Box<dyn Brain>,
         supervised: bool,
     ) -> ProcId {
-        self.last_proc += 1;
-        let id = ProcId(self.last_proc);
+        let id = self.procs.next();
         let procs = &self.procs;
         self.disk.sweep(host, |owner| {
-            procs.get(&owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
+            procs.get(owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
         });
         let name = name.into();
         let runs = self.runs.entry(name.clone()).or_default();
@@ -169,12 +210,13 @@ impl World {
             frozen: false,
             stash: Vec::new(),
             deadline: None,
+            armed: None,
             generation: 0,
             spins: 0,
             unchecked: 0,
         };
         self.ctx.trace.started(self.ctx.now, u64::from(id.0), &entry.name);
-        self.procs.insert(id, entry);
+        self.procs.0.push(entry);
         id
     }
 
@@ -189,15 +231,15 @@ impl World {
     }
 
     pub(crate) fn name(&self, proc: ProcId) -> &str {
-        self.procs.get(&proc).map_or("nobody", |proc| &proc.name)
+        self.procs.get(proc).map_or("nobody", |proc| &proc.name)
     }
 
     pub(crate) fn host_of(&self, proc: ProcId) -> Option<HostId> {
-        self.procs.get(&proc).map(|proc| proc.host)
+        self.procs.get(proc).map(|proc| proc.host)
     }
 
     pub(crate) fn is_alive(&self, proc: ProcId) -> bool {
-        self.procs.get(&proc).is_some_and(|proc| proc.brain.is_some())
+        self.procs.get(proc).is_some_and(|proc| proc.brain.is_some())
     }
 
     /// The sockets that a machine holds, by its own count.
@@ -217,7 +259,7 @@ impl World {
     }
 
     fn brain(&self, proc: ProcId) -> Option<&dyn Brain> {
-        self.procs.get(&proc)?.brain.as_deref()
+        self.procs.get(proc)?.brain.as_deref()
     }
 
     /// When a machine wants its next tick.
@@ -228,7 +270,7 @@ impl World {
     /// A process is killed. Its kernel ends its streams; its supervisor, if it has one, kills its commands and then lets go
     /// of its listening sockets.
     pub(crate) fn kill(&mut self, id: ProcId) {
-        let Some(proc) = self.procs.get_mut(&id) else { return };
+        let Some(proc) = self.procs.get_mut(id) else { return };
         if proc.brain.take().is_none() {
             return;
         }
@@ -257,7 +299,7 @@ impl World {
             proc.brain = None;
             proc.frozen = false;
             proc.stash.clear();
-            died.push(*id);
+            died.push(id);
         }
         self.net.host_died(host, &died);
         self.processes.host_died(host);
@@ -269,7 +311,7 @@ impl World {
 
     /// A process is stopped; its kernel, its supervisor and its commands go on.
     pub(crate) fn freeze(&mut self, id: ProcId) {
-        if let Some(proc) = self.procs.get_mut(&id) {
+        if let Some(proc) = self.procs.get_mut(id) {
             proc.frozen = proc.brain.is_some();
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "frozen");
         }
@@ -277,7 +319,7 @@ impl World {
 
     /// It goes on, with everything that came meanwhile.
     pub(crate) fn thaw(&mut self, id: ProcId) {
-        let Some(proc) = self.procs.get_mut(&id) else { return };
+        let Some(proc) = self.procs.get_mut(id) else { return };
         if core::mem::take(&mut proc.frozen) {
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "running");
         }
@@ -326,7 +368,7 @@ impl World {
         self.ctx.faulty = false;
         self.ctx.mend_all();
         self.net.heal();
-        let frozen: Vec<ProcId> = self.procs.iter().filter(|(_, p)| p.frozen).map(|(id, _)| *id).collect();
+        let frozen: Vec<ProcId> = self.procs.iter().filter(|(_, p)| p.frozen).map(|(id, _)| id).collect();
         frozen.into_iter().for_each(|id| self.thaw(id));
         let hosts: Vec<HostId> = (0..self.ctx.hosts.len()).map(|at| HostId(at as u16)).collect();
         hosts.into_iter().for_each(|host| self.wake(host));
@@ -335,7 +377,7 @@ impl World {
     /// The next thing happens, if it does by `limit`.
     pub(crate) fn step(&mut self, limit: Micros) -> Result<Option<Happening>, Failure> {
         let Some(item) = self.ctx.next(limit) else { return Ok(None) };
-        let at_work = self.proc_of_item(&item).and_then(|proc| self.procs.get(&proc));
+        let at_work = self.proc_of_item(&item).and_then(|proc| self.procs.get(proc));
         self.ctx.choices.enter(at_work.map_or(self.scenario, |proc| proc.place));
         if let Some(host) = self.host_of_item(&item)
             && self.ctx.host(host).asleep
@@ -347,8 +389,12 @@ impl World {
             Item::Deliver(proc, event) => self.deliver(proc, event),
             Item::Deadline(proc, generation) => self.tick(proc, generation),
             Item::Net(item) => {
-                self.net.proceed(&mut self.ctx, item);
-                Ok(Some(Happening::Inside))
+                let Some((proc, event)) = self.net.proceed(&mut self.ctx, item) else {
+                    return Ok(Some(Happening::Inside));
+                };
+                let place = self.procs.get(proc).map_or(self.scenario, |proc| proc.place);
+                self.ctx.choices.enter(place);
+                self.deliver(proc, Event::Net(event))
             }
             Item::Disk(proc, action) => {
                 let host = self.host_of(proc).filter(|_| self.is_alive(proc));
@@ -389,7 +435,7 @@ impl World {
     }
 
     fn deliver(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
-        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.brain.is_some()) else {
+        let Some(proc) = self.procs.get_mut(id).filter(|proc| proc.brain.is_some()) else {
             return Ok(Some(Happening::Inside));
         };
         if proc.frozen {
@@ -405,7 +451,7 @@ impl World {
     }
 
     fn tick(&mut self, id: ProcId, generation: u64) -> Result<Option<Happening>, Failure> {
-        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.brain.is_some()) else {
+        let Some(proc) = self.procs.get_mut(id).filter(|proc| proc.brain.is_some()) else {
             return Ok(Some(Happening::Inside));
         };
         if proc.frozen {
@@ -415,9 +461,16 @@ impl World {
         if proc.generation != generation {
             return Ok(Some(Happening::Inside));
         }
+        proc.armed = None;
+        let Some(due) = proc.deadline else { return Ok(Some(Happening::Inside)) };
+        let at = self.ctx.hosts[usize::from(proc.host.0)].clock.global(due);
+        if at > self.ctx.now {
+            proc.arm(&mut self.ctx, id, at);
+            return Ok(Some(Happening::Inside));
+        }
         let before = proc.deadline.take();
         let happening = self.handle(id, Event::Tick)?;
-        let Some(proc) = self.procs.get_mut(&id) else { return Ok(happening) };
+        let Some(proc) = self.procs.get_mut(id) else { return Ok(happening) };
         proc.spins = if proc.deadline.is_some() && proc.deadline == before { proc.spins + 1 } else { 0 };
         if proc.spins > MAX_SPINS {
             let what = format!("its deadline stays at {before:?} however often it ticks");
@@ -428,7 +481,7 @@ impl World {
 
     fn handle(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
         let now = self.ctx.now;
-        let Some(proc) = self.procs.get_mut(&id) else { return Ok(None) };
+        let Some(proc) = self.procs.get_mut(id) else { return Ok(None) };
         let (host, name) = (proc.host, &proc.name);
         let Some(brain) = proc.brain.as_mut() else { return Ok(None) };
         failure::watch(name, now, self.handled);
@@ -460,11 +513,10 @@ impl World {
         let deadline = brain.deadline();
         if deadline != proc.deadline {
             proc.deadline = deadline;
-            proc.generation += 1;
             if let Some(deadline) = deadline {
                 let at = self.ctx.host(host).clock.global(deadline);
                 // One microsecond at the least: a machine that wants a tick at once gets it, and time goes on.
-                self.ctx.at(at.max(now + 1), Item::Deadline(id, proc.generation));
+                proc.arm(&mut self.ctx, id, at.max(now + 1));
             }
         }
         for action in actions.drain(..) {
@@ -480,7 +532,7 @@ impl World {
 
     fn act(&mut self, id: ProcId, host: HostId, action: Action<Notice>) {
         let (now, who) = (self.ctx.now, u64::from(id.0));
-        let name = self.procs.get(&id).map_or("", |proc| &proc.name);
+        let name = self.procs.get(id).map_or("", |proc| &proc.name);
         match action {
             Action::Net(action) => {
                 self.ctx.trace.record(now, who, name, &action);
@@ -569,8 +621,8 @@ mod tests {
         };
         let received = Event::Net(NetEvent::Sent { link: LinkId(3) });
         let ends = LinkId(u64::MAX);
-        assert_eq!(checks(received), [Some(LinkId(3)), Some(LinkId(7)), Some(ends)]);
-        assert_eq!(checks(Event::Tick), [Some(LinkId(7)), Some(ends)]);
+        assert_eq!(checks(received), [Some(ends), Some(LinkId(3)), Some(LinkId(7))]);
+        assert_eq!(checks(Event::Tick), [Some(ends), Some(LinkId(7))]);
         assert_eq!(
             checks(Event::Net(NetEvent::Closed { link: LinkId(7) })),
             [None],

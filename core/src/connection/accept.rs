@@ -149,7 +149,8 @@ impl ConnectionManager {
         let full = self.newcomers.len() >= self.config.limits.max_handshakes;
         let connection = listener.connection.filter(|_| open && !full);
         let owner = connection.map_or(Owner::Nobody, Owner::Newcomer);
-        self.links.insert(link, Entry { link: Link::accepted(link, peer.clone(), local, now), owner });
+        let entry = Entry { link: Link::accepted(link, peer.clone(), local, now), owner, set: None };
+        self.links.insert(link, Box::new(entry));
         if connection.is_some() {
             self.newcomers.insert(link);
             self.pump(now, link, actions);
@@ -260,7 +261,8 @@ impl ConnectionManager {
             self.replace(now, old, actions);
         }
         let state = State::Connected { link, peer: peer.clone(), max_data: hello.max_data };
-        self.connections.insert(id, Connection::new(kind, Origin::Accepted(key), state));
+        let connection = Connection::new(kind, Origin::Accepted(key), state);
+        self.connections.insert(id, Box::new(connection));
         self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer: Box::new(peer) });
     }
 
@@ -301,7 +303,7 @@ impl ConnectionManager {
     fn replace<N>(&mut self, now: Instant, old: ConnectionId, actions: &mut Actions<N>) {
         let Some(connection) = self.connections.get(&old) else { return };
         let closing = matches!(connection.state, State::Closing { .. });
-        for link in connection.links() {
+        for link in connection.links().collect::<Vec<_>>() {
             self.dismiss(now, link, &DisconnectReason::Replaced, actions);
         }
         self.finish(old, if closing { DisconnectReason::Closed } else { DisconnectReason::Replaced });

@@ -6,7 +6,7 @@ use super::pairs::Pairs;
 use super::session::{Session, max_cost};
 use super::tables::{Connection, Dialing, Due, Entry, ListenerPhase, Origin, Owner, State};
 use crate::link::Phase;
-use crate::{ConnectionId, LinkId};
+use crate::{ConnectionId, Instant, Limits, LinkId};
 use alloc::vec::Vec;
 
 impl ConnectionManager {
@@ -26,18 +26,19 @@ impl ConnectionManager {
     /// The same of one link alone and the connection that it belongs to: what an event that changes nothing else can break.
     pub fn check_link(&self, id: LinkId) {
         let Some(entry) = self.links.get(&id) else { return };
-        self.check_entry(id, entry);
-        self.check_link_timer(id, entry);
-        if let Owner::Connection(owner) = entry.owner
-            && let Some(connection) = self.connections.get(&owner)
-        {
-            self.check_connection(owner, connection);
+        Self::check_deadline(id, entry, &self.config.limits);
+        if let Some((owner, connection)) = self.check_entry(id, entry) {
+            self.check_connection(owner, connection, Some((id, entry)));
         }
     }
 
     fn check_links(&self) {
         let limits = &self.config.limits;
-        self.links.iter().for_each(|(id, entry)| self.check_entry(*id, entry));
+        for (id, entry) in &self.links {
+            self.check_entry(*id, entry);
+            Self::check_deadline(*id, entry, limits);
+            assert_eq!(entry.set, self.timers.at(&Due::Link(*id)), "{id}'s timer");
+        }
         let gone = |id| !self.links.contains_key(id);
         assert!(
             ![&self.newcomers, &self.probers, &self.orphans].into_iter().flatten().any(gone),
@@ -47,7 +48,8 @@ impl ConnectionManager {
         assert!(self.newcomers.len() <= limits.max_handshakes, "too many handshakes");
     }
 
-    fn check_entry(&self, id: LinkId, entry: &Entry) {
+    /// Answers whose it is.
+    fn check_entry(&self, id: LinkId, entry: &Entry) -> Option<(ConnectionId, &Connection)> {
         let id = &id;
         entry.link.check_invariants(&self.config.limits);
         let phase = entry.link.phase();
@@ -59,8 +61,11 @@ impl ConnectionManager {
         assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
         match entry.owner {
             Owner::Connection(owner) => {
-                let links = self.connections.get(&owner).map(Connection::links).unwrap_or_default();
-                assert!(links.contains(id), "{id} says {owner} owns it");
+                let connection = self.connections.get(&owner).map(|connection| &**connection);
+                let has = |connection: &&Connection| connection.links().any(|link| link == *id);
+                let connection = connection.filter(has);
+                assert!(connection.is_some(), "{id} says {owner} owns it");
+                return connection.map(|connection| (owner, connection));
             }
             Owner::Newcomer(_) => {
                 assert!(matches!(phase, Phase::AwaitHello | Phase::WelcomeSent), "{id} is {phase:?}");
@@ -71,15 +76,21 @@ impl ConnectionManager {
                 "{id} is {phase:?} and nobody's"
             ),
         }
+        None
     }
 
-    fn check_connection(&self, id: ConnectionId, connection: &Connection) {
+    /// A link that is known need not be looked up again.
+    fn check_connection(&self, id: ConnectionId, connection: &Connection, known: Option<(LinkId, &Entry)>) {
         let id = &id;
+        let entry = |link: &LinkId| match known {
+            Some((own, entry)) if own == *link => Some(entry),
+            _ => self.links.get(link).map(|entry| &**entry),
+        };
         for link in connection.links() {
-            let owner = self.links.get(&link).map(|entry| entry.owner);
+            let owner = entry(&link).map(|entry| entry.owner);
             assert_eq!(owner, Some(Owner::Connection(*id)), "{id} says it owns {link}");
         }
-        let phase = |link| self.links.get(link).map(|entry| entry.link.phase());
+        let phase = |link: &LinkId| entry(link).map(|entry| entry.link.phase());
         self.check_dial(*id, connection);
         match &connection.state {
             State::Idle => {
@@ -89,7 +100,7 @@ impl ConnectionManager {
             State::Connected { link, .. } => {
                 assert_eq!(phase(link), Some(Phase::Established), "{id} is connected");
             }
-            State::Session(session) => self.check_session(*id, session),
+            State::Session(session) => self.check_session(*id, session, phase),
             State::Closing { link } => assert!(
                 matches!(phase(link), Some(Phase::Flushing | Phase::Ending | Phase::Draining)),
                 "{id} closes: {:?}",
@@ -103,7 +114,7 @@ impl ConnectionManager {
     }
 
     fn check_connections(&self) {
-        self.connections.iter().for_each(|(id, connection)| self.check_connection(*id, connection));
+        self.connections.iter().for_each(|(id, connection)| self.check_connection(*id, connection, None));
         for (query, waiting) in &self.queries {
             let waits = |id| {
                 let dial = self.connections.get(id).and_then(|connection| connection.dial.as_ref());
@@ -142,19 +153,26 @@ impl ConnectionManager {
     }
 
     /// Nothing is ever silently stuck: a session has a link, or a deadline.
-    fn check_session(&self, id: ConnectionId, session: &Session) {
+    fn check_session(&self, id: ConnectionId, session: &Session, phase: impl Fn(&LinkId) -> Option<Phase>) {
         session.check_invariants(max_cost(self.config.limits.max_data));
         for strand in &session.strands {
-            let phase = self.links.get(&strand.link).map(|entry| entry.link.phase());
-            assert_eq!(phase, Some(Phase::Established), "{} of {id}", strand.link);
+            assert_eq!(phase(&strand.link), Some(Phase::Established), "{} of {id}", strand.link);
         }
-        let ends = self.timers.at(&Due::End(id)).is_some();
-        assert!(!session.strands.is_empty() || ends, "{id} has no link and no end");
+        let ends = || self.timers.at(&Due::End(id)).is_some();
+        assert!(!session.strands.is_empty() || ends(), "{id} has no link and no end");
         assert_eq!(session.strands.is_empty(), session.interrupted, "{id} was told of its links");
-        let owes = !session.incoming.owes() || session.waits_to_acknowledge;
-        let waits = || self.acknowledgements.iter().any(|(_, waiting)| *waiting == id);
-        assert!(!session.waits_to_acknowledge || waits(), "{id} waits to acknowledge, and is forgotten");
+        let owes = !session.incoming.owes() || session.waits_to_acknowledge.is_some();
+        assert!(
+            session.waits_to_acknowledge.is_none_or(|at| self.will_acknowledge(at, id)),
+            "{id} waits to acknowledge, and is forgotten"
+        );
         assert!(owes || session.strands.is_empty(), "{id} owes an acknowledgement");
+    }
+
+    /// Whether a session is among the acknowledgements that wait, which are in order of time.
+    fn will_acknowledge(&self, at: Instant, id: ConnectionId) -> bool {
+        let first = self.acknowledgements.partition_point(|(due, _)| *due < at);
+        self.acknowledgements.range(first..).take_while(|(due, _)| *due == at).any(|(_, own)| *own == id)
     }
 
     fn check_listeners(&self) {
@@ -185,12 +203,11 @@ impl ConnectionManager {
             };
             assert!(living, "{due:?} is set for nothing");
         }
-        self.links.iter().for_each(|(id, entry)| self.check_link_timer(*id, entry));
     }
 
-    fn check_link_timer(&self, id: LinkId, entry: &Entry) {
-        if let Some(at) = entry.link.deadline(&self.config.limits) {
-            let set = self.timers.at(&Due::Link(id));
+    fn check_deadline(id: LinkId, entry: &Entry, limits: &Limits) {
+        if let Some(at) = entry.link.deadline(limits) {
+            let set = entry.set;
             assert!(set.is_some_and(|set| set <= at), "{id} waits for {at:?}, its timer is {set:?}");
         }
     }

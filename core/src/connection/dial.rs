@@ -161,8 +161,9 @@ impl ConnectionManager {
         // A placeholder is not needed: `dial` only asks for the action and remembers.
         let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
         let mut io = crate::link::Io { now, me, key, limits, actions };
-        let entry = Entry { link: Link::dial(link, address, hello, &mut io), owner: Owner::Connection(id) };
-        self.links.insert(link, entry);
+        let (link_of, owner) = (Link::dial(link, address, hello, &mut io), Owner::Connection(id));
+        let entry = Entry { link: link_of, owner, set: None };
+        self.links.insert(link, Box::new(entry));
         self.pump(now, link, actions);
     }
 
@@ -273,7 +274,7 @@ impl ConnectionManager {
                 link,
                 actions,
                 |link, io| {
-                    if fits { _ = link.send(first, io) } else { link.cut(reason, io) }
+                    if fits { _ = link.send(*first, io) } else { link.cut(reason, io) }
                 },
             );
         }

@@ -16,6 +16,7 @@ use crate::random::Random;
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -33,8 +34,9 @@ pub struct ConnectionManager {
     pub(super) advertised: Option<Address>,
     /// Whether peers may begin sessions.
     pub(super) admits: bool,
-    pub(super) connections: BTreeMap<ConnectionId, Connection>,
-    pub(super) links: BTreeMap<LinkId, Entry>,
+    /// Boxed, as links are: a map's nodes are half empty, and should be small.
+    pub(super) connections: BTreeMap<ConnectionId, Box<Connection>>,
+    pub(super) links: BTreeMap<LinkId, Box<Entry>>,
     /// Accepted links that are still shaking hands.
     pub(super) newcomers: BTreeSet<LinkId>,
     /// Links of those who only want to know who is there.
@@ -121,7 +123,7 @@ impl ConnectionManager {
             return Err(ConnectionError::WrongRole(kind));
         }
         let id = ConnectionId::next(&mut self.last.connection);
-        self.connections.insert(id, Connection::new(kind, Origin::Created, State::Idle));
+        self.connections.insert(id, Box::new(Connection::new(kind, Origin::Created, State::Idle)));
         Ok(id)
     }
 
@@ -147,7 +149,7 @@ impl ConnectionManager {
         let id = self.create(kind)?;
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.target = Some(target);
-            connection.first = first;
+            connection.first = first.map(Box::new);
         }
         Ok(id)
     }
@@ -438,7 +440,7 @@ impl ConnectionManager {
 
     /// Where a connection stands; `None` if there is none of that id.
     pub fn state(&self, id: ConnectionId) -> Option<ConnectionState> {
-        self.connections.get(&id).map(Connection::state)
+        self.connections.get(&id).map(|connection| connection.state())
     }
 
     /// Who is at the other end, while it is connected.
@@ -452,7 +454,7 @@ impl ConnectionManager {
 
     /// The sequence of the newest message that a session was given to send; 0 if there is no session.
     pub fn last_sequence(&self, id: ConnectionId) -> u64 {
-        self.connections.get(&id).and_then(Connection::session).map_or(0, |session| session.out.newest())
+        self.connections.get(&id).and_then(|connection| connection.session()).map_or(0, |session| session.out.newest())
     }
 
     /// The kind of a connection.

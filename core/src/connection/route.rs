@@ -1,7 +1,7 @@
 //! From the network's events to connections: the only place that knows whose a link is.
 
 use super::manager::ConnectionManager;
-use super::tables::{Connection, Dialing, Due, Origin, Owner, State};
+use super::tables::{Dialing, Due, Origin, Owner, State};
 use super::types::{ConnectionEvent, DisconnectReason};
 use crate::link::{Heard, Io, Link, LinkEvent, Phase};
 use crate::machine::Actions;
@@ -51,7 +51,12 @@ impl ConnectionManager {
         let due: Vec<Due> = core::iter::from_fn(|| self.timers.pop_due(now)).collect();
         for due in due {
             match due {
-                Due::Link(link) => self.touch(now, link, actions, Link::tick),
+                Due::Link(link) => {
+                    if let Some(entry) = self.links.get_mut(&link) {
+                        entry.set = None;
+                    }
+                    self.touch(now, link, actions, Link::tick);
+                }
                 Due::Accept(listener) => self.arm_accept(listener, actions),
                 Due::Lookup(query) => self.lookup_due(now, query, actions),
                 Due::Redial(id) => self.redial(now, id, actions),
@@ -186,7 +191,7 @@ impl ConnectionManager {
         if let Some(entry) = self.links.get_mut(&link) {
             let owner = core::mem::replace(&mut entry.owner, Owner::Nobody);
             if let Owner::Connection(id) = owner
-                && let Some(session) = self.connections.get_mut(&id).and_then(Connection::session_mut)
+                && let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut())
             {
                 session.past += entry.link.traffic();
                 session.round_trip = entry.link.round_trip().or(session.round_trip);
@@ -260,7 +265,7 @@ impl ConnectionManager {
     /// Sets a link's deadline, or forgets a link that is gone. A deadline that has moved away stays as it was set: it is
     /// then set anew when it comes, instead of at each pack.
     pub(super) fn settle(&mut self, id: LinkId) {
-        let Some(entry) = self.links.get(&id) else { return };
+        let Some(entry) = self.links.get_mut(&id) else { return };
         let due = Due::Link(id);
         if entry.link.phase() == Phase::Gone {
             self.links.remove(&id);
@@ -270,11 +275,13 @@ impl ConnectionManager {
             self.timers.clear(&due);
             return;
         }
-        match (self.timers.at(&due), entry.link.deadline(&self.config.limits)) {
+        let wanted = entry.link.deadline(&self.config.limits);
+        match (entry.set, wanted) {
             (Some(_), None) => self.timers.clear(&due),
             (Some(set), Some(at)) if at < set => self.timers.set(due, at),
             (None, Some(at)) => self.timers.set(due, at),
-            (Some(_), Some(_)) | (None, None) => {}
+            (Some(_), Some(_)) | (None, None) => return,
         }
+        entry.set = wanted;
     }
 }

@@ -156,7 +156,8 @@ impl ConnectionManager {
             None => {
                 self.enter(now, link, Owner::Connection(fresh), actions);
                 self.pairs.begin(key, mine, theirs.generation, fresh);
-                self.connections.insert(fresh, Connection::new(kind, Origin::AcceptedSession, State::Idle));
+                let connection = Connection::new(kind, Origin::AcceptedSession, State::Idle);
+                self.connections.insert(fresh, Box::new(connection));
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);
                 self.events.push_back(ConnectionEvent::Accepted {
                     id: fresh,
@@ -193,7 +194,7 @@ impl ConnectionManager {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut session = Session::new(key, peer, max_data, theirs, rule, me, limits);
         if let Some(first) = connection.first.clone() {
-            session.out.push(first, limits.high_water);
+            session.out.push(*first, limits.high_water);
         }
         connection.state = State::Session(Box::new(session));
     }
@@ -356,7 +357,7 @@ impl ConnectionManager {
 
     /// Moves messages to the link that they are sent on, as many as it and the peer take (PROTOCOL B 9).
     pub(crate) fn flush<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        let Some(session) = self.connections.get_mut(&id).and_then(Connection::session_mut) else { return };
+        let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut()) else { return };
         let Some(on) = session.sends_on() else { return };
         let Some(entry) = self.links.get_mut(&on) else { return };
         let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
@@ -429,13 +430,15 @@ impl ConnectionManager {
         session.progress = true;
         let writable = session.out.fell_below(high) && !session.closing;
         let done = session.closing && session.out.is_empty();
+        // Room in the peer's window is of use to what waits for it alone.
+        let waits = session.out.sent() < session.out.newest();
         self.events.push_back(ConnectionEvent::Acknowledged { id, sequence });
         if writable {
             self.events.push_back(ConnectionEvent::Writable { id });
         }
         if done {
             self.goodbye(now, id, actions);
-        } else {
+        } else if waits {
             self.flush(now, id, actions);
         }
         Ok(())
@@ -479,12 +482,13 @@ impl ConnectionManager {
 
     /// Sees to it that what was taken is acknowledged: with the next message, after a while, or at once if it is much.
     pub(super) fn after_taking<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
+        let at = now + self.config.limits.ack_delay;
         let Some(session) = self.session_mut(id) else { return };
         if session.incoming.presses() {
             self.acknowledge(now, id, actions);
-        } else if session.incoming.owes() && !session.waits_to_acknowledge {
-            session.waits_to_acknowledge = true;
-            self.acknowledgements.push_back((now + self.config.limits.ack_delay, id));
+        } else if session.incoming.owes() && session.waits_to_acknowledge.is_none() {
+            session.waits_to_acknowledge = Some(at);
+            self.acknowledgements.push_back((at, id));
         }
     }
 
@@ -496,7 +500,7 @@ impl ConnectionManager {
         {
             self.acknowledgements.pop_front();
             let Some(session) = self.session_mut(id) else { continue };
-            session.waits_to_acknowledge = false;
+            session.waits_to_acknowledge = None;
             if session.incoming.owes() {
                 self.acknowledge(now, id, actions);
             }

@@ -69,7 +69,7 @@ impl ConnectionManager {
     pub fn statistics(&self, id: ConnectionId) -> Option<Statistics> {
         let connection = self.connections.get(&id)?;
         let mut all = Statistics::default();
-        for link in connection.links().iter().filter_map(|link| self.links.get(link)) {
+        for link in connection.links().filter_map(|link| self.links.get(&link)) {
             all.traffic += link.link.traffic();
             all.queued.bytes += link.link.unsent() as u64;
             all.round_trip = link.link.round_trip().or(all.round_trip);

@@ -7,10 +7,9 @@ use crate::link::Link;
 use crate::machine::Actions;
 use crate::net::{Endpoint, NetAction};
 use crate::pack::DataPack;
-use crate::{Address, ConnectionId, InstanceId, LinkId, ListenerId, QueryId};
+use crate::{Address, ConnectionId, InstanceId, Instant, LinkId, ListenerId, QueryId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 /// The newest of each id, and the epoch of the newest dial.
 #[derive(Clone, Debug, Default, Hash)]
@@ -42,6 +41,8 @@ pub(super) enum Due {
 pub(super) struct Entry {
     pub(super) link: Link,
     pub(super) owner: Owner,
+    /// Its deadline as it stands among the timers, so that nobody need look there.
+    pub(super) set: Option<Instant>,
 }
 
 /// Whose a link is.
@@ -64,7 +65,7 @@ pub(super) struct Connection {
     pub(super) origin: Origin,
     pub(super) target: Option<Address>,
     /// Sent first whenever it is connected.
-    pub(super) first: Option<DataPack>,
+    pub(super) first: Option<Box<DataPack>>,
     /// The connect under way: of a connecting one, or of a session that has lost its link.
     pub(super) dial: Option<Dialing>,
     pub(super) state: State,
@@ -185,14 +186,15 @@ impl Connection {
     }
 
     /// Every link that is this connection's.
-    pub(super) fn links(&self) -> Vec<LinkId> {
-        let mut links: Vec<_> = self.dialled().into_iter().collect();
-        match &self.state {
-            State::Connected { link, .. } | State::Closing { link } => links.push(*link),
-            State::Session(session) => links.extend(session.strands.iter().map(|strand| strand.link)),
-            State::Idle | State::Connecting | State::Listening { .. } | State::Unlistening { .. } => {}
-        }
-        links
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
+        let (one, strands) = match &self.state {
+            State::Connected { link, .. } | State::Closing { link } => (Some(*link), &[][..]),
+            State::Session(session) => (None, &session.strands[..]),
+            State::Idle | State::Connecting | State::Listening { .. } | State::Unlistening { .. } => {
+                (None, &[][..])
+            }
+        };
+        self.dialled().into_iter().chain(one).chain(strands.iter().map(|strand| strand.link))
     }
 }
 

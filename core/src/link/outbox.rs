@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::connection::Volume;
 use crate::pack::{DataHeader, DataPack, Encoder, PackType};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -20,11 +21,11 @@ pub(super) struct Outbox {
     /// Whether it has risen to the high-water mark and not fallen below since.
     high: bool,
     /// The answer to pings that goes behind all that waits: one answers them all, with what the newest carried.
-    pong: Option<DataPack>,
+    pong: Option<Box<DataPack>>,
     /// The acknowledgement that goes behind all that waits; the newest is worth all before it.
     ack: Option<u64>,
     /// The word about which link counts that goes before it; likewise.
-    choice: Option<DataPack>,
+    choice: Option<Box<DataPack>>,
 }
 
 impl Outbox {
@@ -59,7 +60,7 @@ impl Outbox {
     /// Has this answered to the pings so far, in place of an answer that waits: a peer that pings and never reads costs
     /// nothing.
     pub(super) fn set_pong(&mut self, pack: DataPack) {
-        self.pong = Some(pack);
+        self.pong = Some(Box::new(pack));
     }
 
     /// Has this acknowledged behind all that waits, in place of what was to be acknowledged: a peer that never reads costs
@@ -70,7 +71,7 @@ impl Outbox {
 
     /// Has this said behind all that waits, in place of what was to be said before about which link counts.
     pub(super) fn set_choice(&mut self, pack: DataPack) {
-        self.choice = Some(pack);
+        self.choice = Some(Box::new(pack));
     }
 
     /// Forgets what waits; what is under way cannot be taken back.
@@ -95,6 +96,9 @@ impl Outbox {
 
     /// Puts what is said behind all that waits in its place: nothing goes before it any more.
     pub(super) fn close_words(&mut self) {
+        if self.pong.is_none() && self.choice.is_none() && self.ack.is_none() {
+            return;
+        }
         for word in [self.pong.take(), self.choice.take()].into_iter().flatten() {
             self.push_own(&word);
         }

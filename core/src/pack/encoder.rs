@@ -58,7 +58,12 @@ impl Encoder {
 
     /// As [`push`](Self::push), with another acknowledgement than the pack's own.
     pub(crate) fn push_with(&mut self, pack: &DataPack, acknowledgement: u64) -> Result<(), EncodeError> {
-        self.copy(&DataHeader::encoded(pack, acknowledgement)?);
+        let header = DataHeader::encoded(pack, acknowledgement)?;
+        if self.shared.is_empty() && pack.head.len() < COPY_BELOW {
+            // One that goes alone, as most do, is then one allocation of its own size.
+            self.shared.reserve(header.len() + pack.head.len());
+        }
+        self.copy(&header);
         self.piece(&pack.head);
         pack.bulk.iter().for_each(|piece| self.piece(piece));
         Ok(())

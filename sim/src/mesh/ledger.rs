@@ -4,19 +4,20 @@
 
 use crate::context::ProcId;
 use crate::mesh::table::Verdict;
-use crate::script::content;
+use crate::script::{fill, is_filler};
 use core::fmt;
-use std::collections::BTreeMap;
 use xxnet_core::connection::{ConnectionError, ConnectionEvent, DisconnectReason, KindId, PeerInfo};
 use xxnet_core::pack::DataPack;
 use xxnet_core::{ConnectionId, InstanceId, Token};
 
 /// Names one end of one session: its process, its connection, and how many sessions that connection had before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) proc: ProcId,
     pub(super) id: ConnectionId,
     nth: u64,
+    /// Where it stands among all ends.
+    row: usize,
 }
 
 impl fmt::Display for Key {
@@ -28,14 +29,13 @@ impl fmt::Display for Key {
 /// One end of a session.
 #[derive(Debug)]
 pub(super) struct End {
+    key: Key,
     pub(super) kind: KindId,
     me: InstanceId,
     pub(super) peer: InstanceId,
     /// The other end, once a message has come from there or arrived there.
     pub(super) partner: Option<Key>,
-    /// Numbers of the messages that were offered and not refused, oldest first.
-    sent: Vec<u64>,
-    offered: u64,
+    sent: Sent,
     acknowledged: u64,
     /// Messages that were told as undelivered; nothing but the end may be told after that.
     undelivered: Option<u64>,
@@ -50,14 +50,14 @@ pub(super) struct End {
 }
 
 impl End {
-    fn new(kind: KindId, me: InstanceId, peer: InstanceId) -> Self {
+    fn new(key: Key, kind: KindId, me: InstanceId, peer: InstanceId) -> Self {
         Self {
+            key,
             kind,
             me,
             peer,
             partner: None,
-            sent: Vec::new(),
-            offered: 0,
+            sent: Sent::default(),
             acknowledged: 0,
             undelivered: None,
             total: None,
@@ -70,27 +70,70 @@ impl End {
 
     /// What keeps it from being at rest: everything that was sent is acknowledged, over a link.
     pub(super) fn unrest(&self) -> Option<(&'static str, String)> {
-        let (acknowledged, sent) = (self.acknowledged, self.sent.len());
+        let (acknowledged, sent) = (self.acknowledged, self.sent.count());
         if self.interrupted {
             return Some(("pair", format!("has no link to {}", self.peer)));
         }
-        if acknowledged < sent as u64 {
+        if acknowledged < sent {
             return Some(("pair", format!("was acknowledged {acknowledged} of {sent}")));
         }
         self.full.then(|| ("writable", "was refused a message and never told that there is room".to_owned()))
     }
 }
 
+/// The messages that were offered and not refused: numbered from 0, those refused left out.
+#[derive(Debug, Default)]
+struct Sent {
+    offered: u64,
+    refused: Vec<u64>,
+}
+
+impl Sent {
+    fn count(&self) -> u64 {
+        self.offered - self.refused.len() as u64
+    }
+
+    /// The number of the next one.
+    fn offer(&mut self) -> u64 {
+        self.offered += 1;
+        self.offered - 1
+    }
+
+    /// One is refused after all: how many sent ones were offered before it.
+    fn refuse(&mut self, number: u64) -> Option<u64> {
+        let at = self.refused.binary_search(&number).err()?;
+        self.refused.insert(at, number);
+        Some(number - at as u64)
+    }
+
+    /// The number of the `nth` one, from 0.
+    fn number(&self, nth: u64) -> Option<u64> {
+        let before = |(at, refused): (usize, &u64)| refused - at as u64 <= nth;
+        let skipped =
+            self.refused.iter().enumerate().rev().find(|entry| before(*entry)).map_or(0, |(at, _)| at + 1);
+        let number = nth + skipped as u64;
+        (number < self.offered).then_some(number)
+    }
+}
+
 /// Every end of every session that there ever was.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    ends: BTreeMap<Key, End>,
-    /// Those that are up, and how many each connection had.
-    live: BTreeMap<(ProcId, ConnectionId), Key>,
-    used: BTreeMap<(ProcId, ConnectionId), u64>,
-    offers: BTreeMap<Token, (Key, u64)>,
+    ends: Vec<End>,
+    /// By process and connection: where the end stands that is up, and how many ends there were.
+    connections: Vec<Vec<(Option<usize>, u64)>>,
     pub(super) counts: Sessions,
 }
+
+/// The application's name for a message that it offers: which end's, and its number there.
+fn token(row: usize, number: u64) -> Token {
+    Token(OFFER | (row as u64) << NUMBER | number)
+}
+
+/// No other token is as large.
+const OFFER: u64 = 1 << 63;
+/// Bits of a message's number in its token.
+const NUMBER: u32 = 40;
 
 /// What happened to the sessions of a run, both ends counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,62 +167,78 @@ impl Sessions {
     }
 }
 
-/// Bytes in front of a message's filler: process, connection, session and number.
-const HEAD: usize = 32;
+/// Bytes in front of a message's filler: which end sends it, and its number.
+pub(super) const HEAD: usize = 16;
 
 impl Ledger {
     /// The end that is up on a connection.
     pub(super) fn at(&self, proc: ProcId, id: ConnectionId) -> Option<(Key, &End)> {
-        let key = self.live.get(&(proc, id))?;
-        Some((*key, self.ends.get(key)?))
+        let end = self.ends.get(self.up_at(proc, id)?)?;
+        Some((end.key, end))
+    }
+
+    fn up_at(&self, proc: ProcId, id: ConnectionId) -> Option<usize> {
+        self.connections.get(proc.0 as usize)?.get(id.0 as usize)?.0
+    }
+
+    /// What is kept of a connection: the machine counts them up from 1.
+    fn connection(&mut self, proc: ProcId, id: ConnectionId) -> &mut (Option<usize>, u64) {
+        let (proc, id) = (proc.0 as usize, id.0 as usize);
+        if self.connections.len() <= proc {
+            self.connections.resize_with(proc + 1, Vec::new);
+        }
+        let own = &mut self.connections[proc];
+        if own.len() <= id {
+            own.resize(id + 1, (None, 0));
+        }
+        &mut own[id]
     }
 
     /// The ends that are up in a process.
     pub(super) fn of(&self, proc: ProcId) -> Vec<ConnectionId> {
-        self.live.keys().filter(|(owner, _)| *owner == proc).map(|(_, id)| *id).collect()
+        let own = self.connections.get(proc.0 as usize).map_or(&[][..], |own| own);
+        let numbered = own.iter().enumerate().filter(|(_, (up, _))| up.is_some());
+        numbered.map(|(id, _)| ConnectionId(id as u64)).collect()
     }
 
     /// Whether this end is up.
     pub(super) fn lives(&self, key: Key) -> bool {
-        self.live.get(&(key.proc, key.id)) == Some(&key)
+        self.up_at(key.proc, key.id) == Some(key.row)
     }
 
     fn at_mut(&mut self, proc: ProcId, id: ConnectionId) -> Option<(Key, &mut End)> {
-        let key = self.live.get(&(proc, id))?;
-        Some((*key, self.ends.get_mut(key)?))
+        let row = self.up_at(proc, id)?;
+        let end = self.ends.get_mut(row)?;
+        Some((end.key, end))
     }
 
-    /// The next message of a session that is up.
+    /// The next message of a session that is up, and its token.
     pub(super) fn offer(
         &mut self,
         proc: ProcId,
         id: ConnectionId,
-        token: Token,
         filler: usize,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Token, Vec<u8>)> {
         let (key, end) = self.at_mut(proc, id)?;
-        let number = end.offered;
-        end.offered += 1;
-        end.sent.push(number);
-        self.offers.insert(token, (key, number));
+        let number = end.sent.offer();
         let mut message = Vec::with_capacity(HEAD + filler);
-        for part in [u64::from(proc.0), id.0, key.nth, number] {
-            message.extend(part.to_le_bytes());
-        }
-        message.extend(content(id.0 ^ number, filler));
-        Some(message)
+        message.extend((key.row as u64).to_le_bytes());
+        message.extend(number.to_le_bytes());
+        fill(&mut message, id.0 ^ number, filler);
+        Some((token(key.row, number), message))
     }
 
     /// A command was refused: if it was a message, it is not sent.
     pub(super) fn refused(&mut self, token: Token, error: &ConnectionError) -> Verdict {
-        let Some((key, number)) = self.offers.remove(&token) else { return Ok(()) };
-        let Some(end) = self.ends.get_mut(&key) else { return Ok(()) };
+        let (row, number) = ((token.0 & !OFFER) >> NUMBER, token.0 & ((1 << NUMBER) - 1));
+        let Some(end) = self.ends.get_mut(row as usize).filter(|_| token.0 & OFFER != 0) else {
+            return Ok(());
+        };
         end.full |= *error == ConnectionError::QueueFull;
-        let Ok(at) = end.sent.binary_search(&number) else { return Ok(()) };
-        end.sent.remove(at);
-        let told = end.acknowledged + end.undelivered.unwrap_or(0);
-        let came = end.partner.and_then(|partner| self.ends.get(&partner)).map_or(0, |other| other.received);
-        if (at as u64) < told.max(came) {
+        let Some(at) = end.sent.refuse(number) else { return Ok(()) };
+        let (key, partner, told) = (end.key, end.partner, end.acknowledged + end.undelivered.unwrap_or(0));
+        let came = partner.and_then(|partner| self.ends.get(partner.row)).map_or(0, |other| other.received);
+        if at < told.max(came) {
             return Err(("session", format!("{key}: message {number} was refused, and sent")));
         }
         Ok(())
@@ -188,15 +247,14 @@ impl Ledger {
     /// A node's process is gone, with all that it had.
     pub(super) fn died(&mut self, proc: ProcId) {
         self.of(proc).into_iter().for_each(|id| self.forget(proc, id));
-        self.offers.retain(|_, (key, _)| key.proc != proc);
-        for (_, end) in self.ends.iter_mut().filter(|(key, _)| key.proc == proc) {
+        for end in self.ends.iter_mut().filter(|end| end.key.proc == proc) {
             end.total = None;
         }
     }
 
     /// A connection was discarded: nothing more is told of it.
     pub(super) fn forget(&mut self, proc: ProcId, id: ConnectionId) {
-        self.live.remove(&(proc, id));
+        self.connection(proc, id).0 = None;
     }
 
     /// The application takes messages up to this one, or all.
@@ -225,11 +283,12 @@ impl Ledger {
         peer: &PeerInfo,
     ) {
         self.counts.begun += 1;
-        let used = self.used.entry((proc, id)).or_default();
-        let key = Key { proc, id, nth: *used };
+        let row = self.ends.len();
+        let (up, used) = self.connection(proc, id);
+        let key = Key { proc, id, nth: *used, row };
         *used += 1;
-        self.live.insert((proc, id), key);
-        self.ends.insert(key, End::new(kind, me, peer.instance));
+        *up = Some(row);
+        self.ends.push(End::new(key, kind, me, peer.instance));
     }
 
     /// What a process is told of its sessions.
@@ -300,11 +359,12 @@ impl Ledger {
             let bytes = pack.head.get(at * 8..).and_then(|bytes| bytes.first_chunk());
             bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
         };
-        let (number, origin) = (part(3), u32::try_from(part(0)).unwrap_or(u32::MAX));
-        let from = Key { proc: ProcId(origin), id: ConnectionId(part(1)), nth: part(2) };
-        let Some(sender) = self.ends.get_mut(&from) else {
+        let (row, number) = (part(0), part(1));
+        let sender = usize::try_from(row).ok().and_then(|row| self.ends.get_mut(row));
+        let Some(sender) = sender else {
             return Err(("session", format!("{key} brings a message that nobody has sent")));
         };
+        let from = sender.key;
         if (sender.peer, sender.me) != (me, peer) {
             return Err(("crash", format!("{key} brings a message of {from}, which is for {}", sender.peer)));
         }
@@ -312,18 +372,15 @@ impl Ledger {
         if other || sender.kind != kind {
             return Err(("session", format!("{key} brings a message of another session, {from}")));
         }
-        let want = sender.sent.get(count as usize - 1);
-        if pack.sequence != count || want != Some(&number) {
+        if pack.sequence != count || sender.sent.number(count - 1) != Some(number) {
             let what = format!("{key} brings message {number} as its {count}th, numbered {}", pack.sequence);
             return Err(("session", what));
         }
-        if pack.head[HEAD..] != content(from.id.0 ^ number, pack.head.len() - HEAD)[..] {
+        if !is_filler(from.id.0 ^ number, &pack.head[HEAD..]) {
             return Err(("session", format!("{key} brings message {number} with other bytes")));
         }
         sender.partner = Some(key);
-        if let Some(end) = self.ends.get_mut(&key) {
-            end.partner = Some(from);
-        }
+        self.ends[key.row].partner = Some(from);
         Ok(())
     }
 
@@ -331,8 +388,8 @@ impl Ledger {
     fn acknowledged(&mut self, proc: ProcId, id: ConnectionId, sequence: u64) -> Verdict {
         let Some((key, end)) = self.up(proc, id)? else { return Ok(()) };
         let before = core::mem::replace(&mut end.acknowledged, sequence);
-        let (sent, partner) = (end.sent.len() as u64, end.partner);
-        let taken = partner.and_then(|partner| self.ends.get(&partner)).map_or(0, |other| other.taken);
+        let (sent, partner) = (end.sent.count(), end.partner);
+        let taken = partner.and_then(|partner| self.ends.get(partner.row)).map_or(0, |other| other.taken);
         if sequence <= before || sequence > sent.min(taken) {
             let what =
                 format!("{key}: {sequence} acknowledged after {before}, of {sent} sent, {taken} taken");
@@ -345,10 +402,11 @@ impl Ledger {
     fn reported(&mut self, proc: ProcId, id: ConnectionId, packs: &[DataPack]) -> Verdict {
         let Some((key, end)) = self.up(proc, id)? else { return Ok(()) };
         let numbers = packs.iter().map(|pack| {
-            let bytes = pack.head.get(24..).and_then(|bytes| bytes.first_chunk());
+            let bytes = pack.head.get(8..).and_then(|bytes| bytes.first_chunk());
             bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
         });
-        let owed = end.sent.get(end.acknowledged as usize..).unwrap_or(&[]);
+        let owed: Vec<u64> =
+            (end.acknowledged..end.sent.count()).filter_map(|nth| end.sent.number(nth)).collect();
         end.undelivered = Some(packs.len() as u64);
         let own = numbers.clone().eq(owed.iter().take(packs.len()).copied());
         let what = || {
@@ -366,7 +424,7 @@ impl Ledger {
     fn ended(&mut self, proc: ProcId, id: ConnectionId, reason: &DisconnectReason) {
         if let Some((_, end)) = self.at_mut(proc, id) {
             end.total = Some(end.acknowledged + end.undelivered.unwrap_or(0));
-            self.live.remove(&(proc, id));
+            self.connection(proc, id).0 = None;
             match reason {
                 DisconnectReason::Expired => self.counts.expired += 1,
                 DisconnectReason::Stale => self.counts.stale += 1,
@@ -378,9 +436,10 @@ impl Ledger {
 
     /// Everything that living processes have heard to the end: each message was acknowledged, reported or refused.
     pub(super) fn audit(&self) -> Result<(), (ProcId, String)> {
-        for (key, end) in &self.ends {
-            if let Some(total) = end.total.filter(|total| *total != end.sent.len() as u64) {
-                let what = format!("{key} is over; of {} messages {total} are accounted for", end.sent.len());
+        for end in &self.ends {
+            let (key, sent) = (end.key, end.sent.count());
+            if let Some(total) = end.total.filter(|total| *total != sent) {
+                let what = format!("{key} is over; of {sent} messages {total} are accounted for");
                 return Err((key.proc, what));
             }
         }

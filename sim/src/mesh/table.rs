@@ -1,7 +1,7 @@
 //! What one application knows of its connections, and what each may tell next.
 
 use crate::mesh::Kinds;
-use crate::script::content;
+use crate::script::{fill, is_filler};
 use std::collections::{BTreeMap, BTreeSet};
 use xxnet_core::connection::{ConnectionEvent, KindId, LinkRule, PeerInfo};
 use xxnet_core::pack::DataPack;
@@ -133,7 +133,7 @@ impl Table {
         let mut message = Vec::with_capacity(16 + filler);
         message.extend(id.0.to_le_bytes());
         message.extend(row.sent.to_le_bytes());
-        message.extend(content(id.0 ^ row.sent, filler));
+        fill(&mut message, id.0 ^ row.sent, filler);
         row.sent += 1;
         Some(message)
     }
@@ -248,7 +248,7 @@ impl Table {
             let want = (peer.connection, row.next);
             return Err(("order", format!("{id} brings message {count} of connection-{from}, not {want:?}")));
         }
-        if pack.head[16..] != content(from ^ count, pack.head.len() - 16)[..] {
+        if !is_filler(from ^ count, &pack.head[16..]) {
             return Err(("order", format!("{id} brings message {count} with other bytes")));
         }
         row.next += 1;

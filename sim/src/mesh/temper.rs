@@ -1,6 +1,7 @@
 //! How the nodes of one run are set up, and how their applications behave.
 
 use crate::choices::Choices;
+use crate::mesh::ledger::HEAD;
 use core::time::Duration;
 use xxnet_core::config::Limits;
 
@@ -10,7 +11,7 @@ pub(super) struct Temper {
     pub(super) limits: Limits,
     /// How often a message that has come is not taken at once, in a thousand.
     pub(super) slow: u64,
-    /// How often one is answered.
+    /// How often one is answered; always: with messages of the largest size.
     pub(super) chatty: u64,
     /// Whether only those who dialled a session send on it.
     pub(super) one_way: bool,
@@ -34,6 +35,12 @@ impl Temper {
             largest: len,
             brittle: 0,
         }
+    }
+
+    /// So many bytes behind what every message begins with.
+    pub(super) fn filler(&self, choices: &mut Choices) -> usize {
+        let most = self.largest.saturating_sub(HEAD as u64);
+        (if self.chatty == 1000 { most } else { choices.scaled(1, most) }) as usize
     }
 
     pub(super) fn draw(choices: &mut Choices) -> Self {

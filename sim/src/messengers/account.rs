@@ -7,7 +7,7 @@ use super::temper::Temper;
 use crate::clock::Micros;
 use crate::context::{HostId, ProcId};
 use crate::mesh::Sessions;
-use crate::script::content;
+use crate::script::{fill, is_filler};
 use crate::weather;
 use core::fmt;
 use core::time::Duration;
@@ -267,7 +267,7 @@ impl Account {
         let id = self.messages.len();
         let mut message = Vec::with_capacity(HEAD + filler);
         message.extend((id as u64).to_le_bytes());
-        message.extend(content(id as u64, filler));
+        fill(&mut message, id as u64, filler);
         let bytes = DataHeader::WIRE_LEN + message.len();
         let (told, came) = (Told::Nothing, None);
         self.messages.push(Message { from, token, to: to.clone(), bytes, at, told, came });
@@ -471,7 +471,7 @@ impl Account {
         };
         let count = end.came.len() as u64 + 1;
         let same = pack.head.len() + DataHeader::WIRE_LEN == message.bytes
-            && pack.head[HEAD..] == content(id as u64, pack.head.len() - HEAD)[..];
+            && is_filler(id as u64, &pack.head[HEAD..]);
         if pack.sequence != count || !same {
             let what = format!(
                 "{key} brings {name} as its {count}th, numbered {}, unchanged: {same}",

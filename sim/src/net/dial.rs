@@ -23,20 +23,20 @@ impl Net {
         address: SocketAddr,
     ) {
         if ctx.fault(Fault::DialExhausted, 30) {
-            self.links.insert((proc, link), (StreamId(0), 0));
+            self.links.insert(proc, link, (StreamId(0), 0));
             let lag = ctx.lag();
             ctx.after(lag, deliver(proc, NetEvent::DialFailed { link, error: NetError::Exhausted }));
             return;
         }
         let target = if address.ip().is_loopback() { Some(host) } else { HostId::of(address.ip()) };
         let Some(target) = target.filter(|target| usize::from(target.0) < ctx.hosts.len()) else {
-            self.links.insert((proc, link), (StreamId(0), 0));
+            self.links.insert(proc, link, (StreamId(0), 0));
             let lag = ctx.lag();
             ctx.after(lag, deliver(proc, NetEvent::DialFailed { link, error: NetError::Unreachable }));
             return;
         };
         let id = self.new_stream(ctx, host, Holder::Machine(proc, link), target, address);
-        let known = self.links.insert((proc, link), (id, 0));
+        let known = self.links.insert(proc, link, (id, 0));
         assert!(known.is_none(), "{link} was dialled before");
         let travel = ctx.travel(host, target);
         ctx.after(travel, Item::Net(NetItem::Request(id, 1)));
@@ -50,8 +50,6 @@ impl Net {
         target: HostId,
         address: SocketAddr,
     ) -> StreamId {
-        self.last += 1;
-        let id = StreamId(self.last);
         // Over loopback both ends have loopback's address.
         let ip = if address.ip().is_loopback() { address.ip() } else { host.ip() };
         let from = SocketAddr::new(ip, self.next_port());
@@ -69,15 +67,14 @@ impl Net {
         ctx.choices.enter(place);
         let fate = if holder == Holder::Stranger { Fate::Normal } else { draw_fate(ctx) };
         ctx.choices.enter(before);
-        self.streams.insert(id, Stream { ends, ways, fate, recorded: Vec::new(), place });
-        id
+        self.streams.add(Stream { ends, ways, fate, recorded: Vec::new(), place })
     }
 
     pub(super) fn request_arrives(&mut self, ctx: &mut Context, id: StreamId, sent: u32) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let [dialler, acceptor] = &stream.ends;
         if dialler.state == EndState::Gone {
-            self.streams.remove(&id);
+            self.streams.remove(id);
             return;
         }
         let (from, to, fate, address) = (dialler.host, acceptor.host, stream.fate, acceptor.address);
@@ -112,7 +109,7 @@ impl Net {
     }
 
     pub(super) fn answer_arrives(&mut self, ctx: &mut Context, id: StreamId, answer: Answer) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let fate = stream.fate;
         let [dialler, acceptor] = &mut stream.ends;
         let (from, to) = (dialler.host, acceptor.host);
@@ -162,7 +159,7 @@ impl Net {
     }
 
     pub(super) fn acceptance_arrives(&mut self, ctx: &mut Context, id: StreamId) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let [dialler, acceptor] = &stream.ends;
         if !ctx.reaches(dialler.host, acceptor.host) {
             ctx.after(SECOND, Item::Net(NetItem::Acceptance(id)));
@@ -173,7 +170,7 @@ impl Net {
 
     /// The acceptor's kernel holds the connection now; it waits for an accept.
     fn enter_backlog(&mut self, ctx: &mut Context, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let to = &mut stream.ends[1];
         if to.state != EndState::Opening || to.holder != Holder::Nobody {
             return;
@@ -206,7 +203,7 @@ impl Net {
         };
         // Those that both ends have given up are gone without a trace.
         let streams = &self.streams;
-        entry.backlog.retain(|id| streams.contains_key(id));
+        entry.backlog.retain(|id| streams.get(*id).is_some());
         let (Some(link), Some(id)) = (entry.armed, entry.backlog.front().copied()) else { return };
         entry.armed = None;
         let lag = ctx.lag();
@@ -217,12 +214,12 @@ impl Net {
             return;
         }
         entry.backlog.pop_front();
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let [dialler, acceptor] = &mut stream.ends;
         let (peer, local) = (dialler.address.into(), acceptor.address.into());
         if acceptor.state == EndState::Gone {
             // It was reset while it waited: accepted all the same, and found broken.
-            self.links.insert((proc, link), (id, 1));
+            self.links.insert(proc, link, (id, 1));
             let event = NetEvent::Accepted { listener, link, peer, local };
             ctx.after(lag, deliver(proc, event));
             ctx.after(lag, deliver(proc, NetEvent::Broken { link, error: NetError::Reset }));
@@ -230,7 +227,7 @@ impl Net {
         }
         acceptor.holder = Holder::Machine(proc, link);
         acceptor.told_at = ctx.now + lag;
-        self.links.insert((proc, link), (id, 1));
+        self.links.insert(proc, link, (id, 1));
         ctx.after(lag, deliver(proc, NetEvent::Accepted { listener, link, peer, local }));
         if dialler.holder != Holder::Stranger && ctx.fault(Fault::Replay, 40) {
             let delay = ctx.scaled_value(1_000, 20 * SECOND);
@@ -240,7 +237,7 @@ impl Net {
 
     /// A stranger dials where a machine dialled, and sends what that one sent.
     pub(super) fn replay(&mut self, ctx: &mut Context, id: StreamId) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let [dialler, acceptor] = &stream.ends;
         let (host, target, address) = (dialler.host, acceptor.host, acceptor.address);
         let recorded = stream.recorded.clone();
@@ -248,7 +245,7 @@ impl Net {
             return;
         }
         let copy = self.new_stream(ctx, host, Holder::Stranger, target, address);
-        if let Some(stream) = self.streams.get_mut(&copy) {
+        if let Some(stream) = self.streams.get_mut(copy) {
             stream.ends[0].outgoing = recorded.into();
         }
         let travel = ctx.travel(host, target);

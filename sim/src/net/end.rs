@@ -1,6 +1,7 @@
 //! How an end of a stream begins and ends: closed, shut down, reset, broken, or simply gone.
 
 use super::{End, EndState, Holder, Net, NetItem, StreamId, deliver};
+use crate::clock::Micros;
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
 use core::net::SocketAddr;
@@ -45,12 +46,34 @@ impl End {
             ctx.at(at, deliver(proc, event(link)));
         }
     }
+
+    /// The same of what the kernel has done within the call that asked for it: often the runtime tells it at once.
+    pub(super) fn tell_soon(&mut self, ctx: &mut Context, event: impl FnOnce(LinkId) -> NetEvent) {
+        if self.told_at > ctx.now || ctx.choices.chance(300) {
+            return self.tell(ctx, event);
+        }
+        if let Holder::Machine(proc, link) = self.holder {
+            ctx.at(ctx.now, deliver(proc, event(link)));
+        }
+    }
+
+    /// Whom to tell, not before when, what.
+    pub(super) fn would_tell(
+        &self,
+        now: Micros,
+        event: impl FnOnce(LinkId) -> NetEvent,
+    ) -> Option<(ProcId, Micros, NetEvent)> {
+        match self.holder {
+            Holder::Machine(proc, link) => Some((proc, self.told_at.max(now), event(link))),
+            Holder::Backlog | Holder::Stranger | Holder::Nobody => None,
+        }
+    }
 }
 
 impl Net {
     /// A machine's request to end its link now.
     pub(super) fn close(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId) {
-        let Some((id, end)) = self.links.remove(&(proc, link)) else {
+        let Some((id, end)) = self.links.remove(proc, link) else {
             // It was reported broken, or closed before: there is nothing to complete.
             return;
         };
@@ -61,8 +84,8 @@ impl Net {
 
     /// A machine's request to send no more.
     pub(super) fn shutdown(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId) {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some((id, i)) = self.links.get(proc, link) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.ends[i].state != EndState::Open {
             return;
         }
@@ -74,7 +97,7 @@ impl Net {
     /// What a kernel does with an end that its process gives up: it sends the end of the stream behind what it has taken, or
     /// a reset if something arrived that nobody will read.
     pub(super) fn end_by_kernel(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         let (state, unread) = (end.state, end.inbox_len > 0);
         end.vanish();
@@ -91,7 +114,7 @@ impl Net {
 
     /// Sends a reset to an end. Unlike data it is sent once: if it is lost, that end stays half-open.
     pub(super) fn send_reset(&mut self, ctx: &mut Context, id: StreamId, to: usize) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let (from_host, to_host) = (stream.ends[1 - to].host, stream.ends[to].host);
         if stream.ways[1 - to].is_dark() || !ctx.reaches(from_host, to_host) {
             return;
@@ -101,7 +124,7 @@ impl Net {
     }
 
     pub(super) fn reset_arrives(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let (from, to) = (stream.ends[1 - i].host, stream.ends[i].host);
         if ctx.reaches(from, to) {
             self.break_end(ctx, id, i, NetError::Reset);
@@ -110,7 +133,7 @@ impl Net {
 
     /// An end learns that its stream is dead.
     pub(super) fn break_end(&mut self, ctx: &mut Context, id: StreamId, i: usize, error: NetError) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.ways[i].clear();
         let end = &mut stream.ends[i];
         match end.state {

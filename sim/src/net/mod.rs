@@ -7,6 +7,7 @@
 mod dial;
 mod end;
 mod stream;
+mod tables;
 
 pub(crate) use stream::Direction;
 
@@ -17,6 +18,7 @@ use crate::fault::Fault;
 use bytes::Bytes;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
+use tables::{Links, Streams};
 use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
 use xxnet_core::{Event, LinkId, ListenerId};
 
@@ -35,8 +37,8 @@ pub(crate) enum NetItem {
     Acceptance(StreamId),
     /// The first bytes in a direction arrive.
     Flow(StreamId, usize, u32),
-    /// The end that reads has made room: sender's end, bytes.
-    Room(StreamId, usize, usize),
+    /// A sender that waits for room hears of what was read: its end.
+    Room(StreamId, usize),
     /// A reset arrives at an end.
     Reset(StreamId, usize),
     /// What a dialler sent is sent again by a stranger.
@@ -50,12 +52,15 @@ impl NetItem {
             | Self::Answer(id, _)
             | Self::Acceptance(id)
             | Self::Flow(id, ..)
-            | Self::Room(id, ..)
+            | Self::Room(id, _)
             | Self::Reset(id, _)
             | Self::Replay(id) => id,
         }
     }
 }
+
+/// What a machine is told now.
+pub(crate) type Told = (ProcId, NetEvent);
 
 /// What a connect request is answered with.
 #[derive(Clone, Copy, Debug)]
@@ -147,14 +152,12 @@ struct Listener {
 /// All sockets of the world.
 #[derive(Debug, Default)]
 pub(crate) struct Net {
-    streams: BTreeMap<StreamId, Stream>,
-    /// Which stream and end a machine's link is.
-    links: BTreeMap<(ProcId, LinkId), (StreamId, usize)>,
+    streams: Streams,
+    links: Links,
     listeners: Vec<Listener>,
     names: BTreeMap<String, HostId>,
     /// How often one host has dialled another.
     dials: BTreeMap<(HostId, HostId), u64>,
-    last: u64,
     last_port: u16,
 }
 
@@ -195,7 +198,7 @@ impl Net {
                 ctx.after(lag, deliver(proc, NetEvent::ListenFailed { listener, error }));
             }
             NetAction::Dial { link, address: Endpoint::Unix(_) } => {
-                self.links.insert((proc, link), (StreamId(0), 0));
+                self.links.insert(proc, link, (StreamId(0), 0));
                 let lag = ctx.lag();
                 let error = NetError::AddressNotAvailable;
                 ctx.after(lag, deliver(proc, NetEvent::DialFailed { link, error }));
@@ -225,23 +228,25 @@ impl Net {
         }
     }
 
-    /// Something inside goes on.
-    pub(crate) fn proceed(&mut self, ctx: &mut Context, item: NetItem) {
-        if let Some(stream) = self.streams.get(&item.stream()) {
+    /// Something inside goes on. Answers what a machine is told of it at once.
+    pub(crate) fn proceed(&mut self, ctx: &mut Context, item: NetItem) -> Option<Told> {
+        if let Some(stream) = self.streams.get(item.stream()) {
             ctx.choices.enter(stream.place);
         }
+        let mut told = None;
         match item {
             NetItem::Request(id, sent) => self.request_arrives(ctx, id, sent),
             NetItem::Answer(id, answer) => self.answer_arrives(ctx, id, answer),
             NetItem::Acceptance(id) => self.acceptance_arrives(ctx, id),
-            NetItem::Flow(id, way, tries) => self.flow(ctx, id, way, tries),
-            NetItem::Room(id, end, bytes) => self.room(ctx, id, end, bytes),
+            NetItem::Flow(id, way, tries) => told = self.flow(ctx, id, way, tries),
+            NetItem::Room(id, end) => self.room(ctx, id, end),
             NetItem::Reset(id, end) => self.reset_arrives(ctx, id, end),
             NetItem::Replay(id) => self.replay(ctx, id),
         }
         if let NetItem::Flow(id, ..) | NetItem::Reset(id, _) | NetItem::Answer(id, _) = item {
             self.forget_if_over(id);
         }
+        told
     }
 
     /// Whether an event still reaches its machine, now that it would: nothing but its end is told of a link that was closed.
@@ -251,10 +256,10 @@ impl Net {
             | NetEvent::Sent { link }
             | NetEvent::PeerClosed { link }
             | NetEvent::ShutdownDone { link }
-            | NetEvent::Dialed { link, .. } => self.links.contains_key(&(proc, *link)),
+            | NetEvent::Dialed { link, .. } => self.links.get(proc, *link).is_some(),
             // Its last word, unless it was closed before it came.
             NetEvent::Broken { link, .. } | NetEvent::DialFailed { link, .. } => {
-                self.links.remove(&(proc, *link)).is_some()
+                self.links.remove(proc, *link).is_some()
             }
             NetEvent::Resolved { .. }
             | NetEvent::Listening { .. }
@@ -268,13 +273,12 @@ impl Net {
 
     /// Links and listeners that a process holds.
     pub(crate) fn held_by(&self, proc: ProcId) -> (usize, usize) {
-        let links = self.links.range((proc, LinkId(0))..=(proc, LinkId(u64::MAX))).count();
-        (links, self.listeners.iter().filter(|listener| listener.owner == proc).count())
+        (self.links.count(proc), self.listeners.iter().filter(|listener| listener.owner == proc).count())
     }
 
     /// A process has died. Its kernel ends its streams at once; its listening sockets stay with its supervisor.
     pub(crate) fn process_died(&mut self, ctx: &mut Context, proc: ProcId) {
-        for (_, (id, end)) in self.take_links(proc) {
+        for (id, end) in self.links.take(proc) {
             self.end_by_kernel(ctx, id, end);
         }
         for listener in self.listeners.iter_mut().filter(|listener| listener.owner == proc) {
@@ -291,7 +295,7 @@ impl Net {
                 }
             }
         }
-        procs.iter().for_each(|proc| drop(self.take_links(*proc)));
+        procs.iter().for_each(|proc| drop(self.links.take(*proc)));
         self.listeners.retain(|listener| listener.host != host);
     }
 
@@ -305,15 +309,6 @@ impl Net {
         for stream in self.streams.values_mut() {
             stream.ways.iter_mut().for_each(Direction::heal);
         }
-    }
-
-    fn take_links(&mut self, proc: ProcId) -> Vec<((ProcId, LinkId), (StreamId, usize))> {
-        let range = (proc, LinkId(0))..=(proc, LinkId(u64::MAX));
-        let taken: Vec<_> = self.links.range(range).map(|(key, value)| (*key, *value)).collect();
-        taken.iter().for_each(|(key, _)| {
-            self.links.remove(key);
-        });
-        taken
     }
 
     fn listen(
@@ -374,12 +369,12 @@ impl Net {
 
     /// A stream is over when nobody holds an end and nothing is under way.
     fn forget_if_over(&mut self, id: StreamId) {
-        let over = self.streams.get(&id).is_some_and(|stream| {
+        let over = self.streams.get(id).is_some_and(|stream| {
             stream.ends.iter().all(|end| end.state == EndState::Gone)
                 && stream.ways.iter().all(Direction::is_empty)
         });
         if over {
-            self.streams.remove(&id);
+            self.streams.remove(id);
         }
     }
 }

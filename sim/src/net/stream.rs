@@ -1,6 +1,6 @@
 //! One direction of a stream: bytes in order, with delay, window and pieces, and its planned break.
 
-use super::{EndState, Holder, Net, NetItem, Stream, StreamId};
+use super::{EndState, Holder, Net, NetItem, Stream, StreamId, Told, deliver};
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
@@ -52,8 +52,12 @@ pub(crate) struct Direction {
     flight: VecDeque<(Micros, Chunk)>,
     flowing: bool,
     window: usize,
-    /// Taken from the sender, not read by the receiver yet.
+    /// Taken from the sender, and as far as its kernel knows not read by the receiver yet.
     unread: usize,
+    /// When the sender's kernel hears of how many bytes that were read. It is looked at when somebody waits for room.
+    read: VecDeque<(Micros, usize)>,
+    /// Whether somebody does.
+    waiting: bool,
     taken: u64,
     arrived: u64,
     pieces: Pieces,
@@ -86,6 +90,8 @@ impl Direction {
             flowing: false,
             window,
             unread: 0,
+            read: VecDeque::new(),
+            waiting: false,
             taken: 0,
             arrived: 0,
             pieces,
@@ -173,8 +179,8 @@ impl Break {
 impl Net {
     /// A machine's request to write.
     pub(super) fn send(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, buffers: Vec<Bytes>) {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some((id, i)) = self.links.get(proc, link) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         if end.state == EndState::Gone {
             return;
@@ -184,7 +190,7 @@ impl Net {
         assert!(!stream.ways[i].ended, "{link}: a send after shutdown");
         let total: usize = buffers.iter().map(Bytes::len).sum();
         assert!(total > 0, "{link}: an empty send");
-        if i == 0 && stream.recorded.len() < 6 {
+        if i == 0 && stream.recorded.len() < 6 && ctx.may(Fault::Replay) {
             stream.recorded.extend(buffers.iter().filter(|buffer| buffer.len() < 4096).cloned());
         }
         end.outgoing.extend(buffers.into_iter().filter(|buffer| !buffer.is_empty()));
@@ -194,12 +200,16 @@ impl Net {
 
     /// Takes from a send what its window has room for.
     pub(super) fn pump(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, to) = (stream.ends[i].host, stream.ends[1 - i].host);
-        let (end, way) = (&mut stream.ends[i], &mut stream.ways[i]);
+        let way = &mut stream.ways[i];
+        if ctx.reaches(to, from) {
+            way.hear_of_reads(ctx.now);
+        }
+        let end = &mut stream.ends[i];
         while let Some(front) = end.outgoing.front_mut() {
             let Some(size) = way.piece(ctx, front.len()) else { break };
-            let piece = front.split_to(size);
+            let piece = if size == front.len() { core::mem::take(front) } else { front.split_to(size) };
             if front.is_empty() {
                 end.outgoing.pop_front();
             }
@@ -213,14 +223,27 @@ impl Net {
         }
         if end.sending && end.outgoing.is_empty() {
             end.sending = false;
-            end.tell(ctx, |link| NetEvent::Sent { link });
+            end.tell_soon(ctx, |link| NetEvent::Sent { link });
         }
+        self.await_room(ctx, id, i);
         self.start_flow(ctx, id, i);
+    }
+
+    /// Whoever has more to send is called once the next bytes are known to be read.
+    fn await_room(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let way = &mut stream.ways[i];
+        if let (false, false, Some((at, _))) =
+            (stream.ends[i].outgoing.is_empty(), way.waiting, way.read.front())
+        {
+            way.waiting = true;
+            ctx.at(*at, Item::Net(NetItem::Room(id, i)));
+        }
     }
 
     /// The end of a stream, behind everything that was taken.
     pub(super) fn send_end(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, to) = (stream.ends[i].host, stream.ends[1 - i].host);
         let way = &mut stream.ways[i];
         if way.ended || way.dark {
@@ -234,7 +257,7 @@ impl Net {
     }
 
     fn start_flow(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let way = &mut stream.ways[i];
         if let (false, Some((at, _))) = (way.flowing, way.flight.front()) {
             way.flowing = true;
@@ -244,23 +267,24 @@ impl Net {
     }
 
     /// The first bytes of a direction arrive, or are sent again.
-    pub(super) fn flow(&mut self, ctx: &mut Context, id: StreamId, i: usize, tries: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    /// Answers what a machine is told of them at once.
+    pub(super) fn flow(&mut self, ctx: &mut Context, id: StreamId, i: usize, tries: u32) -> Option<Told> {
+        let stream = self.streams.get_mut(id)?;
         let (from, to) = (stream.ends[i].host, stream.ends[1 - i].host);
         let (way, receiver) = (&mut stream.ways[i], &mut stream.ends[1 - i]);
         way.flowing = false;
         if way.flight.is_empty() {
-            return;
+            return None;
         }
         if !ctx.reaches(from, to) || receiver.state == EndState::Opening {
             if tries > MAX_TRIES && stream.ends[i].state == EndState::Gone {
                 stream.ways[i].clear();
-                return;
+                return None;
             }
             way.flowing = true;
             let pause = (200 * MILLI) << tries.min(3);
             ctx.after(pause, Item::Net(NetItem::Flow(id, i, tries + 1)));
-            return;
+            return None;
         }
         if receiver.state == EndState::Gone {
             let data = way.flight.iter().any(|(_, chunk)| matches!(chunk, Chunk::Data(_)));
@@ -268,7 +292,7 @@ impl Net {
             if data {
                 self.send_reset(ctx, id, i);
             }
-            return;
+            return None;
         }
         let mut broken = None;
         while way.flight.front().is_some_and(|(at, _)| *at <= ctx.now) {
@@ -301,8 +325,14 @@ impl Net {
         if let Some(kind) = broken {
             self.break_stream(ctx, id, i, kind);
         }
-        self.hand_over(ctx, id, 1 - i);
+        let told = self.hand_over(ctx, id, 1 - i);
         self.start_flow(ctx, id, i);
+        let (proc, at, event) = told?;
+        if at > ctx.now {
+            ctx.at(at, deliver(proc, event));
+            return None;
+        }
+        Some((proc, event))
     }
 
     /// One of the streams between machines breaks now, with all that is on its way, if the run has such faults. Answers the
@@ -315,7 +345,7 @@ impl Net {
         };
         let open = self.streams.iter().filter(|(_, stream)| open(stream));
         let open: Vec<_> =
-            open.map(|(id, stream)| (*id, [stream.ends[0].host, stream.ends[1].host])).collect();
+            open.map(|(id, stream)| (id, [stream.ends[0].host, stream.ends[1].host])).collect();
         if open.is_empty() {
             return None;
         }
@@ -327,7 +357,7 @@ impl Net {
 
     fn break_stream(&mut self, ctx: &mut Context, id: StreamId, sender: usize, kind: Break) {
         ctx.count(kind.fault());
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.ways[sender].go_dark();
         if kind != Break::DarkOneWay {
             stream.ways[1 - sender].go_dark();
@@ -342,8 +372,8 @@ impl Net {
 
     /// A machine's link breaks now, in the way that a fault says. `false`: it is not up.
     pub(crate) fn break_link(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, how: Fault) -> bool {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return false };
-        let up = self.streams.get(&id).is_some_and(|stream| stream.ends[i].state == EndState::Open);
+        let Some((id, i)) = self.links.get(proc, link) else { return false };
+        let up = self.streams.get(id).is_some_and(|stream| stream.ends[i].state == EndState::Open);
         if let (true, Some(kind)) = (up, Break::of(how)) {
             self.break_stream(ctx, id, i, kind);
         }
@@ -352,8 +382,8 @@ impl Net {
 
     /// Bytes that a machine never sent go out behind those that it has. `false`: its link is not up.
     pub(crate) fn slip_in(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, bytes: Bytes) -> bool {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return false };
-        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let Some((id, i)) = self.links.get(proc, link) else { return false };
+        let Some(stream) = self.streams.get_mut(id) else { return false };
         let up = stream.ends[i].state == EndState::Open && !stream.ways[i].ended;
         if up {
             stream.ends[i].outgoing.push_back(bytes);
@@ -364,8 +394,8 @@ impl Net {
 
     /// A machine's request to read.
     pub(super) fn recv(&mut self, ctx: &mut Context, proc: ProcId, link: LinkId, max: usize) {
-        let Some((id, i)) = self.links.get(&(proc, link)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some((id, i)) = self.links.get(proc, link) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let end = &mut stream.ends[i];
         if end.state == EndState::Gone {
             return;
@@ -374,52 +404,72 @@ impl Net {
         assert!(end.recv.is_none(), "{link}: a second read is armed");
         assert!(max > 0, "{link}: a read of nothing");
         end.recv = Some(max);
-        self.hand_over(ctx, id, i);
+        if let Some((proc, at, event)) = self.hand_over(ctx, id, i) {
+            let at = at + ctx.lag();
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.ends[i].told_at = at;
+            }
+            ctx.at(at, deliver(proc, event));
+        }
     }
 
-    /// Completes an armed read if there is something to read.
-    fn hand_over(&mut self, ctx: &mut Context, id: StreamId, i: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    /// Completes an armed read if there is something to read: whom to tell, not before when, what.
+    fn hand_over(&mut self, ctx: &mut Context, id: StreamId, i: usize) -> Option<(ProcId, Micros, NetEvent)> {
+        let stream = self.streams.get_mut(id)?;
         let end = &mut stream.ends[i];
-        let Some(max) = end.recv else { return };
+        let max = end.recv?;
         if end.inbox_len == 0 {
             if end.ended && !end.end_told {
                 end.recv = None;
                 end.end_told = true;
-                end.tell(ctx, |link| NetEvent::PeerClosed { link });
+                return end.would_tell(ctx.now, |link| NetEvent::PeerClosed { link });
             }
-            return;
+            return None;
         }
         end.recv = None;
         let merge = stream.ways[1 - i].pieces == Pieces::Whole;
         let data = take(&mut end.inbox, max, merge);
         end.inbox_len -= data.len();
         let (len, reader, writer) = (data.len(), end.host, 1 - i);
-        end.tell(ctx, |link| NetEvent::Received { link, data });
-        let travel = ctx.travel(reader, stream.ends[writer].host);
-        ctx.after(travel, Item::Net(NetItem::Room(id, writer, len)));
+        let told = end.would_tell(ctx.now, |link| NetEvent::Received { link, data });
+        let at = ctx.now + ctx.travel(reader, stream.ends[writer].host);
+        let way = &mut stream.ways[writer];
+        let at = way.read.back().map_or(at, |(last, _)| at.max(*last));
+        way.read.push_back((at, len));
+        self.await_room(ctx, id, writer);
+        told
     }
 
-    /// The sender learns that there is room again.
-    pub(super) fn room(&mut self, ctx: &mut Context, id: StreamId, sender: usize, bytes: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    /// A sender who waits for room learns what was read, unless no word gets through.
+    pub(super) fn room(&mut self, ctx: &mut Context, id: StreamId, sender: usize) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.ways[sender].waiting = false;
         if stream.ways[1 - sender].dark || stream.ways[sender].dark {
             return;
         }
         let (reader, writer) = (stream.ends[1 - sender].host, stream.ends[sender].host);
         if !ctx.reaches(reader, writer) {
             if stream.ends[sender].state == EndState::Open {
-                ctx.after(500 * MILLI, Item::Net(NetItem::Room(id, sender, bytes)));
+                stream.ways[sender].waiting = true;
+                ctx.after(500 * MILLI, Item::Net(NetItem::Room(id, sender)));
             }
             return;
         }
-        let way = &mut stream.ways[sender];
-        way.unread = way.unread.saturating_sub(bytes);
         self.pump(ctx, id, sender);
     }
 }
 
 impl Direction {
+    /// The sender's kernel knows what was read, as far as word of it has come.
+    fn hear_of_reads(&mut self, now: Micros) {
+        while let Some((at, bytes)) = self.read.front()
+            && *at <= now
+        {
+            self.unread = self.unread.saturating_sub(*bytes);
+            self.read.pop_front();
+        }
+    }
+
     /// Bytes pass the place where this direction flips a bit or breaks.
     fn pass(&mut self, ctx: &mut Context, mut data: Bytes) -> (Bytes, Option<Break>) {
         let begin = self.arrived;

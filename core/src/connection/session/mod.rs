@@ -17,7 +17,7 @@ use super::types::{LinkRule, PeerInfo};
 use crate::backoff::Backoff;
 use crate::handshake::Resume;
 use crate::pack::DataPack;
-use crate::{InstanceId, Limits, LinkId};
+use crate::{InstanceId, Instant, Limits, LinkId};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -50,8 +50,8 @@ pub(super) struct Session {
     /// The one that both ends have agreed on.
     pub(super) active: Option<LinkId>,
     pub(super) backoff: Backoff,
-    /// Whether it is among the manager's acknowledgements that wait.
-    pub(super) waits_to_acknowledge: bool,
+    /// Until when it is among the manager's acknowledgements that wait.
+    pub(super) waits_to_acknowledge: Option<Instant>,
     /// Whether anything was received or acknowledged since its newest link was established.
     pub(super) progress: bool,
     /// Whether the application was told that it has no link.
@@ -95,7 +95,7 @@ impl Session {
             strands: Vec::new(),
             active: None,
             backoff: Backoff::new(limits.backoff),
-            waits_to_acknowledge: false,
+            waits_to_acknowledge: None,
             progress: false,
             interrupted: false,
             closing: false,
