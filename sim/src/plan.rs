@@ -284,10 +284,23 @@ fn check_comings(setup: &Setup) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    /// Each special kind takes its share, and what is left is divided as before.
+    #[test]
+    fn every_kind_has_its_share_of_all_seeds() {
+        let count = |kind| (0..20_000).filter(|seed| Kind::of_seed(*seed) == kind).count();
+        for (kind, _, share) in SOME {
+            let (had, due) = (count(kind), share as usize * 20);
+            assert!(had * 3 > due && had < due * 2, "{kind:?}: {had} of {due}");
+        }
+        assert!(count(Kind::Cluster) > 9_000 && count(Kind::Messages) > 1_500);
+    }
+
     #[test]
     fn a_drawn_plan_survives_its_text() {
-        for seed in 0..64 {
-            let plan = Plan::draw(seed, Kind::of_seed(seed));
+        let special =
+            <Kind as clap::ValueEnum>::value_variants().iter().flat_map(|kind| [(0, *kind), (1, *kind)]);
+        for (seed, kind) in (0..64).map(|seed| (seed, Kind::of_seed(seed))).chain(special) {
+            let plan = Plan::draw(seed, kind);
             let text = plan.text();
             let again = Plan::parse(&text).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
             assert_eq!(again.text(), text);
@@ -304,6 +317,18 @@ mod tests {
             (
                 r#"{"seed": 1, "scenario": {"cluster": {"tasks": [{"number": 1, "publisher": 3, "steps": []}]}}}"#,
                 "the publisher of task 1 is 3",
+            ),
+            (
+                r#"{"seed": 1, "scenario": {"cluster": {"goings": [{"node": "registry-1", "at_us": 1}]}}}"#,
+                "\"registry-1\" cannot go",
+            ),
+            (
+                r#"{"seed": 1, "scenario": {"cluster": {"away": {"at_us": 1, "for_us": 3600000000}}}}"#,
+                "the end of the time without a registry",
+            ),
+            (
+                r#"{"seed": 1, "scenario": {"messages": {"nodes": 2, "horizon_us": 5, "talk": {"chat": [[0, 2]]}}}}"#,
+                "node 2 is in a room",
             ),
             (
                 r#"{"seed": 1, "scenario": {"cluster": {}}, "faults": [{"fault": "rain", "place": "x", "nth": 1}]}"#,

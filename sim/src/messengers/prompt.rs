@@ -49,3 +49,26 @@ impl Prompt {
         Err(("prompt", what))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xxnet_core::pack::PackType;
+
+    fn pack(number: u64) -> DataPack {
+        DataPack::new(PackType::RAW, number.to_le_bytes().to_vec())
+    }
+
+    #[test]
+    fn what_comes_late_is_seen_and_what_shares_the_bulk_s_way_is_not_asked_for() {
+        let mut prompt = Prompt::default();
+        for (message, from, to) in [(0, 1, 0), (1, 0, 2), (2, 0, 1), (3, 2, 1)] {
+            prompt.sent(message, from, to, WARM);
+        }
+        assert_eq!(prompt.came(&pack(0), WARM + BOUND), Ok(()));
+        assert!(prompt.came(&pack(1), WARM + BOUND + 1).is_err(), "late");
+        assert_eq!(prompt.came(&pack(2), WARM + SECOND), Ok(()), "behind the bulk");
+        assert_eq!(prompt.is_over(WARM + BOUND), Ok(()), "it may still come");
+        assert!(prompt.is_over(WARM + BOUND + 1).is_err(), "it never came");
+    }
+}
