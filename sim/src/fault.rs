@@ -186,7 +186,7 @@ impl Counts {
 #[derive(Clone, Debug)]
 pub struct Swarm {
     /// Multiplies the chances of each kind, in percent; 0: it is switched off.
-    eagerness: [u64; Fault::ALL.len()],
+    eagerness: [u32; Fault::ALL.len()],
 }
 
 impl Default for Swarm {
@@ -210,7 +210,7 @@ impl Swarm {
             return swarm;
         }
         let share = *choices.pick(&[150, 300, 500, 700]);
-        let of_all = *choices.pick(&[100, 40, 200]);
+        let of_all: u32 = *choices.pick(&[100, 40, 200]);
         let here = choices.place();
         for kind in Fault::ALL {
             choices.enter(here.within(kind.part()));
@@ -234,8 +234,8 @@ impl Swarm {
 
     /// With every chance multiplied, in percent.
     #[must_use]
-    pub fn eager(mut self, percent: u64) -> Self {
-        self.eagerness.iter_mut().for_each(|own| *own = *own * percent / 100);
+    pub fn eager(mut self, percent: u32) -> Self {
+        self.eagerness.iter_mut().for_each(|own| *own = own.saturating_mul(percent) / 100);
         self
     }
 
@@ -255,7 +255,7 @@ impl Swarm {
 
     /// What the chances of a kind are multiplied by, in percent.
     pub fn eagerness(&self, fault: Fault) -> u64 {
-        self.eagerness[fault as usize]
+        u64::from(self.eagerness[fault as usize])
     }
 
     /// Whether nothing may be injected.
@@ -280,7 +280,8 @@ mod tests {
                 assert!(swarm.is_calm());
                 continue;
             }
-            let (share, of_all) = (*again.pick(&[150, 300, 500, 700]), *again.pick(&[100, 40, 200]));
+            let (share, of_all): (u64, u64) =
+                (*again.pick(&[150, 300, 500, 700]), *again.pick(&[100, 40, 200]));
             assert_eq!(again.below(1000), after, "seed {seed}: what comes behind is not shifted");
             for kind in Fault::ALL.iter().rev() {
                 let mut own = Choices::seeded(seed, "plan");

@@ -483,7 +483,7 @@ impl Lab {
     }
 
     /// A fault is injected wherever it can be, from now on.
-    pub fn only(&mut self, kinds: &[Fault], eagerness: u64) {
+    pub fn only(&mut self, kinds: &[Fault], eagerness: u32) {
         self.cluster.world.ctx.faults.draw(Swarm::only(kinds).eager(eagerness));
     }
 

@@ -47,7 +47,7 @@ fn failures(lab: &Lab, kind: FileErrorKind) -> usize {
         .sum()
 }
 
-fn swarm(kinds: &[Fault], eagerness: u64, seeds: core::ops::Range<u64>) -> Vec<Outcome> {
+fn swarm(kinds: &[Fault], eagerness: u32, seeds: core::ops::Range<u64>) -> Vec<Outcome> {
     let setup = || Setup { swarm: Swarm::only(kinds).eager(eagerness), ..Setup::calm(1, &[1, 2]) };
     let run = |seed| {
         let outcome = run_setup(seed, setup());

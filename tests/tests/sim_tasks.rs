@@ -22,7 +22,7 @@ fn cluster(seed: u64, slots: &[u32]) -> Lab {
     Lab::settled(seed, Setup::calm(1, slots))
 }
 
-fn swarm(kinds: &[Fault], eagerness: u64, seeds: core::ops::Range<u64>) -> Vec<Outcome> {
+fn swarm(kinds: &[Fault], eagerness: u32, seeds: core::ops::Range<u64>) -> Vec<Outcome> {
     let setup = || Setup { swarm: Swarm::only(kinds).eager(eagerness), ..Setup::calm(2, &[1, 2, 1]) };
     let run = |seed| {
         let outcome = run_setup(seed, setup());
