@@ -454,7 +454,10 @@ impl ConnectionManager {
 
     /// The sequence of the newest message that a session was given to send; 0 if there is no session.
     pub fn last_sequence(&self, id: ConnectionId) -> u64 {
-        self.connections.get(&id).and_then(|connection| connection.session()).map_or(0, |session| session.out.newest())
+        self.connections
+            .get(&id)
+            .and_then(|connection| connection.session())
+            .map_or(0, |session| session.out.newest())
     }
 
     /// The kind of a connection.

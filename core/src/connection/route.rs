@@ -191,7 +191,8 @@ impl ConnectionManager {
         if let Some(entry) = self.links.get_mut(&link) {
             let owner = core::mem::replace(&mut entry.owner, Owner::Nobody);
             if let Owner::Connection(id) = owner
-                && let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut())
+                && let Some(session) =
+                    self.connections.get_mut(&id).and_then(|connection| connection.session_mut())
             {
                 session.past += entry.link.traffic();
                 session.round_trip = entry.link.round_trip().or(session.round_trip);

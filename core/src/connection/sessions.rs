@@ -357,7 +357,10 @@ impl ConnectionManager {
 
     /// Moves messages to the link that they are sent on, as many as it and the peer take (PROTOCOL B 9).
     pub(crate) fn flush<N>(&mut self, now: Instant, id: ConnectionId, actions: &mut Actions<N>) {
-        let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut()) else { return };
+        let Some(session) = self.connections.get_mut(&id).and_then(|connection| connection.session_mut())
+        else {
+            return;
+        };
         let Some(on) = session.sends_on() else { return };
         let Some(entry) = self.links.get_mut(&on) else { return };
         let (me, key, limits) = (self.config.instance, &self.config.key, &self.config.limits);
