@@ -91,6 +91,14 @@ fn n13_ends_that_disagree_about_a_link_or_a_session_agree_again() {
     assert!(sessions.stale > 20 && sessions.expired > 20, "{sessions:?}");
 }
 
+/// One end notices that a link has broken, and the other does not for seconds: whoever dials gets through at once, link there or not
+/// (PROTOCOL B2), so that hardly any session is without a link for as long as that takes.
+#[test]
+fn n13_a_redial_gets_through_while_the_other_end_is_half_open() {
+    let (sessions, _) = under(450..480, &[Fault::ResetSender, Fault::ResetReceiver]);
+    assert!(sessions.resumed > 700 && sessions.expired * 5 < sessions.resumed, "{sessions:?}");
+}
+
 /// Nothing disturbs: sessions that are closed while messages are under way lose none, at either end, and are over in time.
 #[test]
 fn n14_a_close_in_peace_loses_nothing_and_is_over_in_time() {

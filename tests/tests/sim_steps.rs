@@ -2,6 +2,7 @@
 //! asks for happens there. The oracles watch as in any seed.
 
 use core::time::Duration;
+use xxnet_core::AttemptNumber;
 use xxnet_core::connection::KindId;
 use xxnet_core::executor::ExecutorNotice;
 use xxnet_core::message::{Message, Renew, Renewed, StopReason, Withdraw};
@@ -412,5 +413,47 @@ fn t14_an_acknowledgement_behind_a_later_one_moves_no_deadline_back() {
     assert_eq!(lab.alive().len(), 0);
     lab.mend();
     lab.done(task, secs(90));
+    lab.finish();
+}
+
+/// The publisher's next word to a command's executor is a no for another attempt of its task: that one is not there, and the one that
+/// is goes on.
+#[test]
+fn t14_a_no_that_is_late_buries_no_later_attempt() {
+    let (mut lab, task, node, _) = renewing(152);
+    let renewed = lab.catch(Some("publisher-1"), Door::Sent, TASK, "Renewed", secs(4));
+    let Message::Renewed(Renewed { stamp, current, not }) = renewed.message() else { panic!("an answer") };
+    let [(id, held)] = current[..] else { panic!("one attempt") };
+    assert!(not.is_empty());
+    let other = AttemptNumber(held.0 + 1);
+    lab.say(&renewed, Message::Renewed(Renewed { stamp, current: Vec::new(), not: vec![(id, other)] }));
+    let before = lab.passed(&node, Door::Received, TASK, "Renewed");
+    lab.run_for(secs(1));
+    assert_eq!(lab.passed(&node, Door::Received, TASK, "Renewed"), before + 2);
+    assert_eq!(lab.alive().len(), 1, "the attempt that nobody spoke of was stopped");
+    lab.done(task, secs(90));
+    assert_eq!((lab.runs(task), lab.holder(task).expect("held").0), (1, 1));
+    lab.finish();
+}
+
+/// An attempt that is told to stop says that it has once its last process is reaped, three seconds later: until then nobody else may
+/// run the task.
+#[test]
+fn t14_stopped_is_not_said_before_all_is_reaped() {
+    let mut lab = Lab::settled(153, Setup::calm(1, &[1, 1]));
+    let task = lab.publish(
+        "publisher-1",
+        Task::new(vec![Step::Stubborn(3 * SECOND), Step::Sleep(20 * SECOND), Step::Who]),
+    );
+    lab.run_until("its command runs", secs(5), |lab| lab.alive().len() == 1);
+    let node = lab.holder(task).expect("held").1;
+    let renewed = lab.catch(Some("publisher-1"), Door::Sent, TASK, "Renewed", secs(5));
+    let Message::Renewed(Renewed { stamp, current, .. }) = renewed.message() else { panic!("an answer") };
+    lab.say(&renewed, Message::Renewed(Renewed { stamp, current: Vec::new(), not: current }));
+    let told = lab.now();
+    lab.catch(Some(&node), Door::Sent, TASK, "Stopped", secs(6));
+    assert!(lab.now() >= told + 3 * SECOND, "it was said while the command lived");
+    assert_eq!(lab.alive().len(), 0);
+    lab.done(task, secs(60));
     lab.finish();
 }

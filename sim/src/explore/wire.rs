@@ -1,5 +1,10 @@
 //! One link between two processes: a queue of whole sends each way, and how it ends.
 
+use super::hash::fingerprint;
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 use xxnet_core::LinkId;
 
 /// The end of the stream, in an inbox.
@@ -23,9 +28,46 @@ pub(super) struct End {
 }
 
 /// Both ends: the dialler's first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug)]
 pub(super) struct Wire {
     pub(super) ends: [End; 2],
+    /// Its fingerprint, once somebody has asked for it: most steps change one wire at the most, and all are hashed.
+    print: Cell<Option<u64>>,
+}
+
+/// A copy is made to be changed.
+impl Clone for Wire {
+    fn clone(&self) -> Self {
+        Self::new(self.ends.clone())
+    }
+}
+
+impl PartialEq for Wire {
+    fn eq(&self, other: &Self) -> bool {
+        self.ends == other.ends
+    }
+}
+
+impl Eq for Wire {}
+
+impl PartialOrd for Wire {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Wire {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ends.cmp(&other.ends)
+    }
+}
+
+impl Hash for Wire {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let print = self.print.get().unwrap_or_else(|| fingerprint(&self.ends));
+        self.print.set(Some(print));
+        hasher.write_u64(print);
+    }
 }
 
 /// Which end notices a break.
@@ -42,6 +84,17 @@ impl End {
 }
 
 impl Wire {
+    pub(super) fn new(ends: [End; 2]) -> Self {
+        Self { ends, print: Cell::new(None) }
+    }
+
+    /// The wire to be changed: it alone, if others have it too.
+    pub(super) fn change(shared: &mut Rc<Self>) -> &mut Self {
+        let own = Rc::make_mut(shared);
+        own.print.set(None);
+        own
+    }
+
     /// Which end this process's link is.
     pub(super) fn end_of(&self, node: u8, link: LinkId) -> Option<usize> {
         (0..2).find(|end| {

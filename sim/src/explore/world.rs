@@ -221,7 +221,7 @@ impl World {
             Choice::Break { wire, kept, both, one } => {
                 self.hit();
                 let notice = if both { Notice::Both } else { Notice::One(usize::from(one)) };
-                Rc::make_mut(&mut self.wires[usize::from(wire)]).cut(kept, notice);
+                Wire::change(&mut self.wires[usize::from(wire)]).cut(kept, notice);
             }
             Choice::Crash { node, dark } => {
                 self.hit();
@@ -240,7 +240,7 @@ impl World {
     }
 
     fn read(&mut self, engine: &mut Engine, wire: usize, end: usize) -> Result<(), String> {
-        let wire = Rc::make_mut(&mut self.wires[wire]);
+        let wire = Wire::change(&mut self.wires[wire]);
         let end = &mut wire.ends[end];
         let (node, link, what) = (end.node, end.link, end.inbox.remove(0));
         let cause = match what {
@@ -325,7 +325,7 @@ impl World {
                 if wire.ends[end].node != node || !(wire.ends[end].open || wire.ends[end].kept) {
                     continue;
                 }
-                let wire = Rc::make_mut(wire);
+                let wire = Wire::change(wire);
                 wire.ends[end].kept = false;
                 if dark {
                     wire.ends[1 - end].inbox.clear();
@@ -342,7 +342,7 @@ impl World {
         for wire in &mut self.wires {
             for end in 0..2 {
                 if wire.ends[end].node == node && wire.ends[end].kept {
-                    let wire = Rc::make_mut(wire);
+                    let wire = Wire::change(wire);
                     wire.ends[end].kept = false;
                     wire.close(end, BROKEN);
                 }
@@ -374,7 +374,7 @@ impl World {
         };
         let found = self.wires.iter_mut().find_map(|wire| Some((wire.end_of(node, link)?, wire)));
         let Some((end, wire)) = found else { return };
-        let wire = Rc::make_mut(wire);
+        let wire = Wire::change(wire);
         match what {
             Some(what) => wire.send(1 - end, what),
             None => wire.close(end, END),
@@ -400,7 +400,7 @@ impl World {
                 work.push_back((node, Cause::Dialed(link, to)));
             }
         }
-        self.wires.push(Rc::new(Wire { ends: [End::new(node, link), far] }));
+        self.wires.push(Rc::new(Wire::new([End::new(node, link), far])));
     }
 
     /// Commands that run, a dead process's included.

@@ -49,7 +49,7 @@ impl End {
 
     /// The same of what the kernel has done within the call that asked for it: often the runtime tells it at once.
     pub(super) fn tell_soon(&mut self, ctx: &mut Context, event: impl FnOnce(LinkId) -> NetEvent) {
-        if self.told_at > ctx.now || ctx.choices.chance(300) {
+        if self.told_at > ctx.now || ctx.choices.chance(150) {
             return self.tell(ctx, event);
         }
         if let Holder::Machine(proc, link) = self.holder {

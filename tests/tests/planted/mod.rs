@@ -38,22 +38,45 @@ impl Copy {
     }
 
     /// Builds the simulator with a bug, and lets it be tried; a trial is also told where it may write. The bug is taken out again.
+    #[allow(dead_code, reason = "each file of tests has its own copy of this one, and uses one of the two")]
     pub(crate) fn with(&self, name: &str, release: bool, trial: impl FnOnce(&Path, &Path)) {
         patch(&self.sources(), name, &[]);
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let target = self.temp.path().join("target");
-        run(Command::new(cargo)
-            .args(["build", "--offline", "-p", "xxnet-sim"])
-            .args(release.then_some("--release"))
+        run(self.cargo(&["build", "-p", "xxnet-sim"]).args(release.then_some("--release")));
+        let built = self.target().join(if release { "release" } else { "debug" });
+        trial(&built.join("xxnet-sim"), self.temp.path());
+        patch(&self.sources(), name, &["-R"]);
+    }
+
+    /// Runs one of this package's tests, with a bug or with none: whether it passes. That it ran is asserted.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn passes(&self, bug: Option<&str>, file: &str, test: &str) -> bool {
+        bug.iter().for_each(|name| patch(&self.sources(), name, &[]));
+        let arguments = ["test", "-p", "xxnet-tests", "--test", file, "--", "--exact", test];
+        let output = self.cargo(&arguments).output().expect("cargo runs");
+        bug.iter().for_each(|name| patch(&self.sources(), name, &["-R"]));
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(out.contains("running 1 test"), "{test} did not run\n{out}{err}");
+        output.status.success()
+    }
+
+    fn target(&self) -> PathBuf {
+        self.temp.path().join("target")
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+        command
+            .arg(arguments[0])
+            .arg("--offline")
+            .args(&arguments[1..])
             .current_dir(self.sources())
-            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_TARGET_DIR", self.target())
             .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             // An assertion of a debug build would see some of them before the oracle does.
             .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
-            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false"));
-        trial(&target.join(if release { "release" } else { "debug" }).join("xxnet-sim"), self.temp.path());
-        patch(&self.sources(), name, &["-R"]);
+            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false");
+        command
     }
 }
 
