@@ -23,6 +23,7 @@ pub mod script;
 pub mod setup;
 pub mod shrink;
 pub mod spacetime;
+pub mod swap;
 pub mod tap;
 pub mod task;
 pub mod trace;
