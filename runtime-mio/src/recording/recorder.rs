@@ -129,7 +129,7 @@ impl<S: Shelf> Recorder<S> {
             actions: Vec::new(),
             written: 0,
             limit,
-            most: most.min(MOST as u64 / 2),
+            most: most.min(MOST as u64 - 64),
             told: Box::new(told),
             events: header.events,
             events_since_state: 0,

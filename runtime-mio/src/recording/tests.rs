@@ -424,7 +424,7 @@ fn a_divergence_in_a_later_part_has_the_number_that_the_event_has_in_the_run() {
     let mut other = Registry::new(config());
     let mut sink = Actions::new();
     other.handle(Instant::from_micros(1), Event::Command(RegistryCommand::Shutdown), &mut sink);
-    let mut strange = all.clone();
+    let mut strange = all;
     strange[1] = Record::Machine(other.to_state());
     let report = again_all(&[&before, &written(&strange)]).unwrap();
     let Verdict::Diverged(divergence) = report.verdict else { panic!("{report:?}") };

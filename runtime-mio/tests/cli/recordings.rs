@@ -1,9 +1,11 @@
 //! `--record` and `xxnet replay`: what a daemon did on real sockets, files and processes is done again without any.
 
 use crate::harness::*;
+use crate::lists::greeted;
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A registry and an executor, both recorded.
 struct Recorded {
@@ -186,16 +188,14 @@ fn a_divergence_is_named() {
     }
 }
 
-/// Input that goes through the executor, and so into its recording.
-const PIPED: usize = 3 << 20;
-
 impl Recorded {
-    fn pipe(&self) {
-        let command = self.home.xxnet(["run", "--reg", &self.registry.address, "--", "wc", "-c"]);
-        let ended = finish_with(command, &vec![b'p'; PIPED]);
-        assert_eq!(ended.expect(0).out.trim(), PIPED.to_string());
+    /// Three megabytes of output go through the executor, and so into its recording.
+    fn emit(&self) {
+        let ended = self.run(&["--", "head", "-c", "3000000", "/dev/zero"]);
+        assert_eq!(ended.expect(0).out.len(), 3_000_000);
     }
 
+    /// Bytes of all parts.
     fn sizes(&self, file: &str) -> u64 {
         let len = |end: &str| std::fs::metadata(self.home.at(&format!("{file}{end}"))).map_or(0, |m| m.len());
         ["", ".before", ".new"].iter().map(|end| len(end)).sum()
@@ -207,7 +207,7 @@ fn a_ring_keeps_the_newest_and_the_run_before_stays_whole() {
     const LIMIT: u64 = 4 << 20;
     let mut recorded = Recorded::new("4M");
     for _ in 0..5 {
-        recorded.pipe();
+        recorded.emit();
         assert!(recorded.sizes("exe.rec") <= LIMIT);
     }
     assert!(recorded.executor.terminate().success());
@@ -217,16 +217,20 @@ fn a_ring_keeps_the_newest_and_the_run_before_stays_whole() {
     assert_eq!((&report["verdict"], &report["tail"]), (&"same".into(), &"whole".into()), "{report}");
     assert_eq!(report["gap"], Value::Null, "{report}");
     assert!(report["before"].as_u64().unwrap() > 20 && report["events"].as_u64().unwrap() > 10, "{report}");
-    assert!(report["from"].as_str() <= report["to"].as_str() && report["began"].as_str() <= report["from"].as_str());
+    assert!(
+        report["from"].as_str() <= report["to"].as_str()
+            && report["began"].as_str() <= report["from"].as_str()
+    );
     let told = finish(recorded.home.xxnet(["replay".as_ref(), path.as_os_str()]));
-    told.expect(0).prints("events before those below are not held any more");
-    assert!(told.out.contains("held from 20") && told.out.contains("all the same"), "{}", told.out);
+    for words in ["events before those below are not held any more", "held from 20", "all the same"] {
+        assert!(told.expect(0).out.contains(words), "{}", told.out);
+    }
     // Started again, it keeps both parts of its life before.
     let mut again = Daemon::executor_command(&recorded.home, &recorded.registry.address, 1, 2);
     again.arg("--record").arg(&path).arg("--record-size=4M");
     recorded.executor = Daemon::start(again, "registered");
-    recorded.pipe();
-    recorded.pipe();
+    recorded.emit();
+    recorded.emit();
     assert_eq!(replay(&recorded.home, &recorded.home.at("exe.rec.old"), 0), report);
     // One that is still being written can be looked at.
     let live = replay(&recorded.home, &path, 0);
@@ -254,27 +258,27 @@ fn a_ring_keeps_the_newest_and_the_run_before_stays_whole() {
 
 #[test]
 fn x4_an_executor_killed_while_its_ring_turns_leaves_what_replays() {
-    let mut recorded = Recorded::new("1M");
-    for round in 0..4 {
-        let mut command = recorded.home.xxnet(["run", "--reg", &recorded.registry.address, "--retries=0", "--"]);
-        command.args(["sh", "-c", "while :; do head -c 20000 /dev/zero; done"]);
-        command.stdout(std::process::Stdio::null());
+    let mut recorded = Recorded::new("4M");
+    let path = recorded.home.at("exe.rec");
+    for _ in 0..4 {
+        let mut command =
+            recorded.home.xxnet(["run", "--reg", &recorded.registry.address, "--retries=0", "--"]);
+        command.args(["sh", "-c", "while :; do head -c 20000 /dev/zero; sleep 0.001; done"]);
         let running = Running::start(command);
-        // Turns come every few milliseconds now; each round it is killed in another moment of one.
-        let path = recorded.home.at("exe.rec");
-        let part = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
-        wait_until(|| recorded.home.at("exe.rec.before").exists());
-        let first = part(&path);
-        wait_until(|| part(&path) != first);
-        std::thread::sleep(std::time::Duration::from_micros(700 * round));
+        // A part is full every tenth of a second or so; while one is begun, it is killed.
+        until("the ring to turn", || recorded.home.at("exe.rec.before").exists());
+        let since = Instant::now();
+        while !recorded.home.at("exe.rec.new").exists() {
+            assert!(since.elapsed() < Duration::from_secs(60), "the ring does not turn any more");
+        }
         recorded.executor.kill();
         drop(running);
-        assert!(recorded.sizes("exe.rec") <= 1 << 20);
+        assert!(recorded.sizes("exe.rec") <= 4 << 20);
         let report = replay(&recorded.home, &path, 0);
         assert_eq!(report["verdict"], "same", "{report}");
         assert!(report["before"].as_u64().unwrap() > 20 && report["gap"].is_null(), "{report}");
         let mut again = Daemon::executor_command(&recorded.home, &recorded.registry.address, 1, 2);
-        again.arg("--record").arg(&path).arg("--record-size=1M");
+        again.arg("--record").arg(&path).arg("--record-size=4M");
         recorded.executor = Daemon::start(again, "registered");
         assert!(!recorded.home.at("exe.rec.new").exists());
         assert_eq!(replay(&recorded.home, &recorded.home.at("exe.rec.old"), 0), report);
@@ -284,23 +288,28 @@ fn x4_an_executor_killed_while_its_ring_turns_leaves_what_replays() {
 #[test]
 fn up_records_each_machine_in_a_file_of_its_own() {
     let home = Home::new();
-    let mut up = home.xxnet(["up", "--executors=2", "--listen=127.0.0.1:0", "--log-format=json"]);
+    let mut up = home.xxnet(["up", "--executors=2", "--slots=1", "--listen=127.0.0.1:0"]);
     up.arg("--record").arg(home.at("r.rec")).arg("--record-size=16M");
     let mut up = Running::start(up);
-    let greeting = up.until_out("Ctrl-C ends them all.");
-    let at = greeting.split("a registry at ").nth(1).unwrap().split(',').next().unwrap().to_owned();
-    finish(home.xxnet(["run", "--reg", &at, "--", "echo", "recorded"])).expect(0);
-    up.interrupt();
-    up.ended().expect(0);
+    let registry = greeted(&mut up);
+    finish(home.xxnet(["run", "--reg", &registry, "--", "echo", "recorded"])).expect(0);
+    up.signal(libc::SIGINT);
+    up.finish().expect(0);
     let mut machines = Vec::new();
     for file in ["r-registry.rec", "r-node-1.rec", "r-node-2.rec"] {
         let report = replay(&home, &home.at(file), 0);
         assert_eq!((&report["verdict"], &report["tail"]), (&"same".into(), &"whole".into()), "{report}");
         assert_eq!(report["before"], 0, "{report}");
-        machines.push(format!("{} {}", report["machine"].as_str().unwrap(), report["name"].as_str().unwrap()));
+        machines.push(format!(
+            "{} {}",
+            report["machine"].as_str().unwrap(),
+            report["name"].as_str().unwrap()
+        ));
     }
     assert_eq!(machines, ["registry registry", "executor node-1", "executor node-2"]);
-    finish(home.xxnet(["up", "--record=/", "--listen=127.0.0.1:0"])).expect(64).says("names no file to record into");
+    finish(home.xxnet(["up", "--record=/", "--listen=127.0.0.1:0"]))
+        .expect(64)
+        .says("names no file to record into");
 }
 
 #[test]
