@@ -2,7 +2,6 @@
 //! runs (`tests/tests/sim_states.rs`).
 
 use crate::world::*;
-use std::time::Instant as Clock;
 use xxnet_core::message::Publish;
 use xxnet_core::registry::Registry;
 use xxnet_core::state::Kept;
@@ -29,15 +28,10 @@ fn a_waiting_task_and_a_member_take_a_few_hundred_bytes() {
     let small = crowded(20, 100).registry().to_state().len();
     let members = crowded(220, 100).registry().to_state().len();
     let world = crowded(20, 10_100);
-    let began = Clock::now();
     let state = world.registry().to_state();
-    let wrote = began.elapsed();
-    let began = Clock::now();
     let copy = Registry::from_state(&state, &KEY).unwrap();
-    println!("{} bytes, written in {wrote:?}, read in {:?}", state.len(), began.elapsed());
     assert!(copy.to_state() == state);
     let (task, member) = ((state.len() - small) / 10_000, (members - small) / 200);
-    println!("{task} bytes a task, {member} bytes a member");
     assert!((200..600).contains(&task), "{task} bytes a task");
     assert!((500..2500).contains(&member), "{member} bytes a member");
 }
