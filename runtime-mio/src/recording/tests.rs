@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use xxnet_core::machine::{Actions, Event, Machine};
 use xxnet_core::net::{Endpoint, NetAction, NetEvent};
-use xxnet_core::registry::{Registry, RegistryCommand};
+use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::state::Kept;
 use xxnet_core::{Action, ClusterKey, Config, ExecutorConfig, InstanceId, Instant, LinkId, ListenerId};
 
@@ -380,6 +380,29 @@ fn x4_cut_anywhere_a_ring_replays_from_its_oldest_state_to_its_last_event() {
     }
     let whole = again_all(&[&before, &newest]).unwrap();
     assert!(reached > first.events && reached + 2 >= whole.events, "{reached} {whole:?}");
+}
+
+#[test]
+fn however_many_actions_an_event_has_a_part_stays_within_its_half() {
+    let disk = Disk::new(usize::MAX);
+    let mut world = World::new(&disk, LEAST);
+    let told = Action::Notify(RegistryNotice::Stopped);
+    for round in 0..3000 {
+        world.now += Duration::from_millis(1);
+        world.recorder.event(world.now, &world.registry, &Event::Tick);
+        for _ in 0..round % 331 {
+            Observer::<Registry>::action(&mut world.recorder, world.now, &told);
+        }
+        world.recorder.finished(world.now, &world.registry);
+        assert!(disk.part(1).len() as u64 <= LEAST / 2, "{round}");
+        assert!(disk.bytes().len() as u64 <= LEAST / 2, "{round}");
+    }
+    assert!(world.told.lock().unwrap().is_empty());
+    world.end();
+    assert!(disk.bytes().len() as u64 <= LEAST / 2);
+    // Nothing asked for that: it is a divergence, and all of it can be read.
+    let report = again(&disk.bytes()).unwrap();
+    assert!(matches!(report.verdict, Verdict::Diverged(_)) && report.tail == Tail::Whole, "{report:?}");
 }
 
 #[test]
