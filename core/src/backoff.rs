@@ -3,9 +3,10 @@
 use core::time::Duration;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// The pause before the next try.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(crate) struct Backoff {
     next: Duration,
     bounds: (Duration, Duration),

@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClusterKey(pub [u8; 32]);
 
+impl ClusterKey {
+    /// What stands for the key in a state that was read: no state contains it.
+    fn unknown() -> Self {
+        Self([0; 32])
+    }
+}
+
 impl core::fmt::Debug for ClusterKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("ClusterKey(..)")
@@ -17,13 +24,14 @@ impl core::fmt::Debug for ClusterKey {
 }
 
 /// Who a node is, and what every machine of it shares.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Config {
     /// This run of this process.
     pub instance: InstanceId,
     /// For people; at most [`Config::MAX_NAME`] bytes.
     pub name: String,
     /// The secret that both ends of every link must have.
+    #[serde(skip, default = "ClusterKey::unknown")]
     pub key: ClusterKey,
     /// The one source of randomness, forked a component.
     pub seed: u64,
@@ -194,7 +202,7 @@ impl Config {
 }
 
 /// What an executor is beyond its [`Config`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExecutorConfig {
     /// The registries it registers with; none is allowed (it then works only for itself).
     pub registries: Vec<Address>,

@@ -138,7 +138,7 @@ pub enum Source {
 }
 
 /// Where a tree is written to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Target {
     /// Into an attempt's folder, which nobody sees before the task starts.
     Work {

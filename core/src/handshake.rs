@@ -160,7 +160,7 @@ pub struct Refuse {
 }
 
 /// Why a peer is refused; the numbers are pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u16)]
 pub enum RefuseCode {
     /// The proof does not fit our key.
@@ -281,7 +281,7 @@ pub(crate) fn refusal(reason: &DisconnectReason) -> Option<RefuseCode> {
 }
 
 /// The dialler has said Hello and waits for Welcome.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(crate) struct HelloSent {
     pub(crate) hello: Hello,
     hello_bytes: Vec<u8>,
@@ -336,7 +336,7 @@ pub(crate) fn read_hello(head: &[u8]) -> Result<Hello, DisconnectReason> {
 }
 
 /// The acceptor has said Welcome and waits for Confirm. Holds all that is known of a peer until then.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(crate) struct WelcomeSent {
     pub(crate) hello: Hello,
     /// The id that the connection gets if it comes to be.

@@ -21,6 +21,7 @@ use alloc::string::String;
 use bytes::Bytes;
 use core::time::Duration;
 use outbox::Outbox;
+use serde::{Deserialize, Serialize};
 pub(crate) use table::{LinkEvent, Phase};
 use table::{Step, step};
 
@@ -60,7 +61,7 @@ pub(crate) enum Heard {
 }
 
 /// What each phase holds.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum State {
     /// The dial is under way; Hello is what will be said.
     Dialling(Box<Hello>),
@@ -85,7 +86,7 @@ enum State {
 }
 
 /// One TCP stream.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(crate) struct Link {
     id: LinkId,
     state: State,

@@ -4,6 +4,7 @@ use core::hash::{Hash, Hasher};
 use core::ops::{Deref, DerefMut};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The named portable generator, which can also be compared by a hash.
 #[derive(Debug)]
@@ -24,6 +25,21 @@ impl Clone for Random {
         let mut copy = ChaCha8Rng::from_seed(self.0.get_seed());
         copy.set_word_pos(self.0.get_word_pos());
         Self(copy)
+    }
+}
+
+impl Serialize for Random {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.0.get_seed(), self.0.get_word_pos()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Random {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (seed, drawn) = Deserialize::deserialize(deserializer)?;
+        let mut random = Self::from_seed(seed);
+        random.0.set_word_pos(drawn);
+        Ok(random)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, BTreeSet};
+use serde::{Deserialize, Serialize};
 
 /// Deadlines by key. All operations are logarithmic.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Ord + Deserialize<'de>"))]
 pub struct Timers<K> {
     by_time: BTreeSet<(Instant, K)>,
     by_key: BTreeMap<K, Instant>,

@@ -24,6 +24,7 @@ pub mod script;
 pub mod setup;
 pub mod shrink;
 pub mod spacetime;
+pub mod swap;
 pub mod talk;
 pub mod tap;
 pub mod task;

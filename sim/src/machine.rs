@@ -1,5 +1,6 @@
 //! The very machines that a daemon runs, behind one door, so that a world can hold all of them.
 
+use crate::swap;
 use core::fmt::Debug;
 use xxnet_core::client::{ClientCommand, ClientNotice};
 use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
@@ -57,6 +58,13 @@ pub trait Known: Machine {
     fn effort(&self) -> u64 {
         0
     }
+    /// A copy that was written to bytes and read again; `None` if it is a machine that cannot.
+    fn rewritten(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Any machine of the world.
@@ -110,6 +118,11 @@ where
                 None => return,
             },
         };
+        if swap::is_due()
+            && let Some(copy) = self.machine.rewritten()
+        {
+            self.machine = copy;
+        }
         self.machine.handle(now, event, &mut self.actions);
         actions.extend(self.actions.drain().map(|action| match action {
             Action::Net(action) => Action::Net(action),
@@ -165,6 +178,10 @@ impl Known for xxnet_core::executor::Executor {
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         Self::unfinished(self)
     }
+
+    fn rewritten(&self) -> Option<Self> {
+        swap::copy(self)
+    }
 }
 
 impl Known for xxnet_core::registry::Registry {
@@ -192,6 +209,10 @@ impl Known for xxnet_core::registry::Registry {
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         Self::unfinished(self)
     }
+
+    fn rewritten(&self) -> Option<Self> {
+        swap::copy(self)
+    }
 }
 
 impl Known for Connections {
@@ -217,6 +238,10 @@ impl Known for Connections {
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         self.manager().unfinished()
+    }
+
+    fn rewritten(&self) -> Option<Self> {
+        swap::copy(self)
     }
 }
 

@@ -4,12 +4,13 @@ use super::types::{KindId, LinkRule};
 use crate::handshake::Hello;
 use crate::{ConnectionId, InstanceId};
 use alloc::collections::{BTreeMap, VecDeque};
+use serde::{Deserialize, Serialize};
 
 /// Diallers without a connection that are remembered, so that an old dial of theirs changes nothing when it arrives late.
 const REMEMBERED: usize = 1024;
 
 /// What at most one link may exist for: a dialler's kind, and under [`LinkRule::Many`] one connection of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct DiallerKey {
     kind: KindId,
     instance: InstanceId,
@@ -28,7 +29,7 @@ impl DiallerKey {
 }
 
 /// What is known of one dialler.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Dialler {
     /// The highest epoch that was confirmed.
     epoch: u64,
@@ -37,7 +38,7 @@ struct Dialler {
 }
 
 /// All diallers with a connection, and those that had one lately.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Diallers {
     known: BTreeMap<DiallerKey, Dialler>,
     /// Those without a connection, oldest first; some may have one again.

@@ -4,10 +4,12 @@ use super::manager::ConnectionManager;
 use super::types::{ConnectionError, ConnectionEvent, ConnectionKind, KindId};
 use crate::machine::{Actions, Event, Machine};
 use crate::pack::DataPack;
-use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, Token};
+use crate::state::Kept;
+use crate::{Address, ClusterKey, Config, ConnectionId, Dict, InstanceId, Instant, Token};
+use serde::{Deserialize, Serialize};
 
 /// All connections of a node, driven by commands.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Connections {
     manager: ConnectionManager,
 }
@@ -229,6 +231,12 @@ impl Connections {
                 Ok(())
             }
         }
+    }
+}
+
+impl Kept for Connections {
+    fn set_key(&mut self, key: &ClusterKey) {
+        self.manager.set_key(key);
     }
 }
 

@@ -15,18 +15,21 @@ use crate::pack::{DataPack, PackType};
 use crate::random::Random;
 use crate::time::earliest;
 use crate::timers::Timers;
-use crate::{Address, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId};
+use crate::{
+    Address, ClusterKey, Config, ConnectionId, Dict, InstanceId, Instant, LinkId, ListenerId, QueryId,
+};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// All connections of a node.
 ///
 /// Each `connect` is answered once, by `Connected` or `Disconnected`; each `Connected` and `Accepted` is followed by one
 /// `Disconnected`, unless the connection was discarded.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct ConnectionManager {
     pub(super) config: Config,
     pub(super) rng: Random,
@@ -110,6 +113,11 @@ impl ConnectionManager {
     /// with [`DisconnectReason::Full`]; sessions that are there go on, with the links they need.
     pub fn admit(&mut self, admits: bool) {
         self.admits = admits;
+    }
+
+    /// Puts the key into a manager that was read ([`crate::state`]).
+    pub(crate) fn set_key(&mut self, key: &ClusterKey) {
+        self.config.key = key.clone();
     }
 
     /// The seed's first form: a connection of a kind, with no target yet.

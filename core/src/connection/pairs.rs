@@ -8,12 +8,13 @@ use super::types::{KindId, LinkRule};
 use crate::handshake::Hello;
 use crate::{ConnectionId, InstanceId};
 use alloc::collections::{BTreeMap, VecDeque};
+use serde::{Deserialize, Serialize};
 
 /// Pairs without a session that are remembered.
 const REMEMBERED: usize = 1024;
 
 /// What one session may exist for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct PairKey {
     kind: KindId,
     peer: InstanceId,
@@ -43,7 +44,7 @@ impl PairKey {
 }
 
 /// What is known of one pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Pair {
     /// Our generation.
     pub(super) mine: u64,
@@ -54,7 +55,7 @@ pub(super) struct Pair {
 }
 
 /// All pairs with a session, and those that had one lately.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Pairs {
     known: BTreeMap<PairKey, Pair>,
     /// Those without a session, oldest first; some may have one again.

@@ -5,9 +5,10 @@ use super::tables::State;
 use crate::ConnectionId;
 use core::ops::AddAssign;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Packs and their bytes on the wire, the protocol's own included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Volume {
     /// How many.
     pub packs: u64,
@@ -23,7 +24,7 @@ impl AddAssign for Volume {
 }
 
 /// What went both ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Given to the network.
     pub sent: Volume,

@@ -10,9 +10,10 @@ use crate::pack::DataPack;
 use crate::{Address, ConnectionId, InstanceId, Instant, LinkId, ListenerId, QueryId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use serde::{Deserialize, Serialize};
 
 /// The newest of each id, and the epoch of the newest dial.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Last {
     pub(super) connection: u64,
     pub(super) link: u64,
@@ -22,7 +23,7 @@ pub(super) struct Last {
 }
 
 /// What a deadline belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Due {
     /// A link's own.
     Link(LinkId),
@@ -37,7 +38,7 @@ pub(super) enum Due {
 }
 
 /// A link and whose it is.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) link: Link,
     pub(super) owner: Owner,
@@ -46,7 +47,7 @@ pub(super) struct Entry {
 }
 
 /// Whose a link is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Owner {
     /// A connection's.
     Connection(ConnectionId),
@@ -59,7 +60,7 @@ pub(super) enum Owner {
 }
 
 /// One connection.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Connection {
     pub(super) kind: KindId,
     pub(super) origin: Origin,
@@ -72,7 +73,7 @@ pub(super) struct Connection {
 }
 
 /// How a connection came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Origin {
     /// We made it: it outlives its links.
     Created,
@@ -83,7 +84,7 @@ pub(super) enum Origin {
 }
 
 /// Where a connection stands, and what belongs to that.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) enum State {
     Idle,
     /// The first link is being made.
@@ -109,14 +110,14 @@ pub(super) enum State {
 }
 
 /// A connect under way.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) enum Dialing {
     Resolving { query: QueryId, expect: Option<InstanceId> },
     Dialling { link: LinkId, dial: Dial },
 }
 
 /// One address after the other.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Dial {
     pub(super) expect: Option<InstanceId>,
     /// Addresses that were not tried yet.
@@ -126,7 +127,7 @@ pub(super) struct Dial {
 }
 
 /// One listening socket.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Listener {
     /// Its connection, until that is discarded.
     pub(super) connection: Option<ConnectionId>,
@@ -140,7 +141,7 @@ pub(super) struct Listener {
 }
 
 /// Where a listener stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum ListenerPhase {
     /// The system has yet to answer.
     Opening,

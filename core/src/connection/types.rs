@@ -3,16 +3,17 @@
 use crate::disk::FileErrorKind;
 use crate::net::{Endpoint, NetError};
 use crate::pack::{DataPack, PackType, ValueError};
+use crate::state;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Names a kind on the wire; both ends of a connection have the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KindId(pub u16);
 
 impl KindId {
@@ -54,7 +55,7 @@ impl fmt::Display for KindId {
 }
 
 /// What a second link to the same peer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LinkRule {
     /// Each is another connection, told apart by the dialler's connection id.
     Many,
@@ -66,7 +67,7 @@ pub enum LinkRule {
 }
 
 /// What a kind promises of its messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Delivery {
     /// A connection is its link. What is under way when that breaks is lost, and whoever uses the kind repeats it.
     Plain,
@@ -77,7 +78,7 @@ pub enum Delivery {
 }
 
 /// Which ends of a kind this node may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Only dial.
     Dial,
@@ -90,7 +91,7 @@ pub enum Role {
 }
 
 /// A kind of connection, registered before any connection of it is made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConnectionKind {
     /// Its number on the wire.
     pub id: KindId,
@@ -146,7 +147,7 @@ pub enum ConnectionState {
 }
 
 /// Who is at the other end of an established connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerInfo {
     /// Which run of which process.
     pub instance: InstanceId,
@@ -234,7 +235,7 @@ impl fmt::Display for ConnectionError {
 impl core::error::Error for ConnectionError {}
 
 /// What the layer tells the machine above it, each exactly once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConnectionEvent {
     /// A listening connection is open.
     Listening {
@@ -345,7 +346,7 @@ pub enum ConnectionEvent {
 }
 
 /// Why a connection is over, or never came to be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DisconnectReason {
     /// We closed it.
     Closed,
@@ -358,10 +359,11 @@ pub enum DisconnectReason {
     /// The peer does not speak our protocol; `hint` says what it seems to speak, if that can be told.
     NotOurProtocol {
         /// "HTTP", "TLS", "SSH", or empty.
-        hint: &'static str,
+        #[serde(deserialize_with = "state::text")]
+        hint: state::Text,
     },
     /// A pack was damaged or malformed.
-    Malformed(&'static str),
+    Malformed(#[serde(deserialize_with = "state::text")] state::Text),
     /// The peer speaks only other versions.
     Version(u16),
     /// The peer does not have our cluster key (or we not its).

@@ -13,6 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Requests under way to one peer: fewer than any source takes, so that none is ever too many.
 const REQUESTS: usize = 128;
@@ -20,7 +21,7 @@ const REQUESTS: usize = 128;
 const MAX_MANIFEST: u64 = 256 << 20;
 
 /// What is fetched, from whom, for what.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Wanted {
     pub(super) task: TaskId,
     pub(super) attempt: AttemptNumber,
@@ -46,7 +47,7 @@ pub(super) enum FetchOutcome {
     Settled(Wanted),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Tree {
     None,
     Opening,
@@ -55,7 +56,7 @@ enum Tree {
     Closing,
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Fetch {
     wanted: Wanted,
     id: TreeId,
@@ -83,7 +84,7 @@ struct Fetch {
 }
 
 /// All files on their way to us.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Fetches {
     rows: BTreeMap<CallbackId, Fetch>,
     next: u64,

@@ -39,13 +39,14 @@ pub use notice::{
     TaskStep,
 };
 
-use crate::config::{Config, ExecutorConfig};
+use crate::config::{ClusterKey, Config, ExecutorConfig};
 use crate::connection::{ConnectionKind, ConnectionManager, KindId, LinkRule, Role};
 use crate::disk::{DiskDone, DiskEvent, FileError};
 use crate::machine::{Actions, Event, Machine};
 use crate::message::{FileRequest, Message};
 use crate::process::ProcessEvent;
 use crate::random::Random;
+use crate::state::Kept;
 use crate::time::earliest;
 use crate::{ConnectionId, Instant, RunId};
 use alloc::collections::VecDeque;
@@ -57,6 +58,7 @@ use peers::Peers;
 use probe::Probes;
 use publisher::Publisher;
 use registrations::Registrations;
+use serde::{Deserialize, Serialize};
 use service::FileService;
 use worker::Worker;
 
@@ -66,7 +68,7 @@ type Out = Actions<ExecutorNotice>;
 const LISTENER: KindId = KindId(6);
 
 /// Whether the machine takes on new things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Stage {
     /// Before `Start`.
     New,
@@ -79,7 +81,7 @@ enum Stage {
 }
 
 /// Publishes tasks, runs tasks, serves and fetches files.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Executor {
     config: Config,
     settings: ExecutorConfig,
@@ -288,6 +290,13 @@ impl Executor {
             self.stage = Stage::Stopped;
             out.notify(ExecutorNotice::Stopped);
         }
+    }
+}
+
+impl Kept for Executor {
+    fn set_key(&mut self, key: &ClusterKey) {
+        self.config.key = key.clone();
+        self.manager.set_key(key);
     }
 }
 

@@ -4,9 +4,10 @@ use crate::disk::{DiskAction, DiskRequest};
 use crate::machine::Actions;
 use crate::{AttemptNumber, CallbackId, ConnectionId, OpId, TaskId, TreeId};
 use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
 /// What a disk request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Op {
     /// Scan of one of our task's inputs.
     ScanInput { task: TaskId, tree: TreeId },
@@ -33,7 +34,7 @@ pub(super) enum Op {
 }
 
 /// All of them, by id.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Ops {
     next: u64,
     next_tree: u64,

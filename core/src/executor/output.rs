@@ -2,12 +2,13 @@
 
 use alloc::collections::VecDeque;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Largest piece that is read, and travels, at once.
 pub(super) const PIECE: u64 = 64 << 10;
 
 /// What was read and is not taken yet.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct OutStream {
     pieces: VecDeque<Bytes>,
     /// Offset of the first kept byte.

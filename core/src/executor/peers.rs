@@ -9,16 +9,17 @@ use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Which of a peer's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Lane {
     Task,
     File,
 }
 
 /// Who dialled it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Side {
     /// We, working for the peer.
     Dialled,
@@ -27,7 +28,7 @@ pub(super) enum Side {
 }
 
 /// What a timer of a peer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum PeerTimer {
     /// Dial this lane again.
     Redial(Lane),
@@ -38,7 +39,7 @@ pub(super) enum PeerTimer {
 }
 
 /// A connection that we dial.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Dialled {
     pub(super) connection: ConnectionId,
     pub(super) up: bool,
@@ -48,14 +49,14 @@ pub(super) struct Dialled {
     pub(super) backoff: Backoff,
 }
 
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 struct Peer {
     dialled: BTreeMap<Lane, Dialled>,
     accepted: BTreeMap<Lane, ConnectionId>,
 }
 
 /// All other executors that we have, or want, a connection with.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Peers {
     by_instance: BTreeMap<InstanceId, Peer>,
     /// Where the publishers that we have something to do for are to be dialled.

@@ -7,6 +7,7 @@ use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// What a probe's end says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +31,7 @@ pub(super) fn judge(reason: &DisconnectReason) -> Verdict {
     }
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Probe {
     connection: ConnectionId,
     address: Address,
@@ -38,7 +39,7 @@ struct Probe {
 }
 
 /// Probes under way, one an executor.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Probes {
     rows: BTreeMap<InstanceId, Probe>,
     by_connection: BTreeMap<ConnectionId, InstanceId>,

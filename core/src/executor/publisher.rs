@@ -19,9 +19,10 @@ use crate::{Address, AttemptNumber, ClaimNumber, InstanceId, Instant, Limits, Ta
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// What a timer of a task is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum TaskTimer {
     /// The lease ends.
     Lease,
@@ -30,7 +31,7 @@ pub(super) enum TaskTimer {
 }
 
 /// One of our tasks that has not ended.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) token: Token,
     pub(super) spec: TaskSpec,
@@ -58,7 +59,7 @@ pub(super) struct Task {
 }
 
 /// A granted attempt.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Attempt {
     pub(super) number: AttemptNumber,
     pub(super) claim: ClaimNumber,
@@ -76,7 +77,7 @@ pub(super) struct Attempt {
 }
 
 /// A finished attempt whose results are being pulled.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Collecting {
     pub(super) exit: Exit,
     pub(super) times: Times,
@@ -108,7 +109,7 @@ pub(super) enum FinishAnswer {
 }
 
 /// All of our tasks.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Publisher {
     tasks: BTreeMap<TaskId, Task>,
     /// Tasks held by each executor, lapsed ones included.

@@ -7,12 +7,13 @@ use crate::timers::Timers;
 use crate::{Address, ConnectionId, Instant, TaskId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Publishes under way to one registry before it has accepted them.
 const WINDOW: usize = 256;
 
 /// Where a registration stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// A pause before the next dial.
     Waiting,
@@ -25,7 +26,7 @@ pub(super) enum Stage {
 }
 
 /// One registry, as we see it.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Registration {
     pub(super) address: Address,
     pub(super) stage: Stage,
@@ -44,7 +45,7 @@ pub(super) struct Registration {
 const MISSED: usize = 10_000;
 
 /// All registries, by the id of our connection to each.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Registrations {
     rows: BTreeMap<ConnectionId, Registration>,
     /// Next dial, or next heartbeat.

@@ -10,9 +10,10 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// A scanned tree that can be served.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct SourceInfo {
     pub(super) stream_len: u64,
     pub(super) manifest_len: u64,
@@ -20,14 +21,14 @@ pub(super) struct SourceInfo {
 }
 
 /// What one request is about, for notices.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Served {
     pub(super) task: TaskId,
     pub(super) label: String,
     pub(super) tree: TreeId,
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Serve {
     what: Served,
     info: SourceInfo,
@@ -39,7 +40,7 @@ struct Serve {
 }
 
 /// One file connection that we serve on.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 struct Line {
     serves: BTreeMap<CallbackId, Serve>,
     /// Whose turn it is.
@@ -57,7 +58,7 @@ pub(super) struct Sent {
 }
 
 /// All sources and requests.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct FileService {
     sources: BTreeMap<TreeId, SourceInfo>,
     lines: BTreeMap<ConnectionId, Line>,

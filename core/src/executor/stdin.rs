@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Bytes that may wait here unsent before the application is asked for more.
 const AHEAD: u64 = 1 << 20;
@@ -9,7 +10,7 @@ const AHEAD: u64 = 1 << 20;
 const PIECE: u64 = 64 << 10;
 
 /// What the application gave, from `base` on.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Stdin {
     pieces: VecDeque<Bytes>,
     /// Bytes that were dropped because an attempt had taken them and too much was kept.

@@ -16,12 +16,13 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Proposals kept at most; one more is given back.
 pub(super) const MAX_PROPOSALS: usize = 4096;
 
 /// What a timer of an entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum EntryTimer {
     /// The attempt must be over, unless a renewal moves this (PROTOCOL A6).
     Deadline,
@@ -38,7 +39,7 @@ impl EntryTimer {
 }
 
 /// One task here. At most one entry a task (PROTOCOL A2).
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) enum Entry {
     /// Waits for a slot.
     Proposed,
@@ -49,7 +50,7 @@ pub(super) enum Entry {
 }
 
 /// An attempt that we hold.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) number: AttemptNumber,
     pub(super) claim: ClaimNumber,
@@ -86,7 +87,7 @@ pub(super) struct Held {
 }
 
 /// Where an attempt stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Its folder is being made.
     Folder,
@@ -107,7 +108,7 @@ pub(super) enum Phase {
 }
 
 /// A declared output of a finished attempt.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Output {
     pub(super) tree: TreeId,
     /// Scanned, or why not; `None` while the scan is under way.
@@ -115,7 +116,7 @@ pub(super) struct Output {
 }
 
 /// The command's standard input at this end.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct InStream {
     /// Bytes that have come, and that the command has taken.
     pub(super) received: u64,
@@ -129,7 +130,7 @@ pub(super) struct InStream {
 }
 
 /// All tasks here.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Worker {
     pub(super) slots: u32,
     entries: BTreeMap<TaskId, Entry>,

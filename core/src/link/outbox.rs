@@ -6,12 +6,13 @@ use crate::pack::{DataHeader, DataPack, Encoder, PackType};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Bytes in order, and how many of them are not yet taken by the system.
 ///
 /// A pack is encoded when it is queued: a small one leaves nothing behind but its bytes beside its neighbours', a large one
 /// is shared and not copied.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Outbox {
     waiting: Encoder,
     /// How many packs wait.

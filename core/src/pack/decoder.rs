@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 use core::fmt;
 use crc32fast::Hasher;
+use serde::{Deserialize, Serialize};
 
 /// Least and most bytes that [`Decoder::wanted`] asks for.
 const WANTED: (usize, usize) = (64 << 10, 1 << 20);
 
 /// The peer's fault; the stream cannot be read on, so each later call answers the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DecodeError {
     /// The stream does not go on with a header: a `headersize` below [`DataHeader::SIZE`] or above
     /// [`DataHeader::MAX_SIZE`].
@@ -78,32 +79,18 @@ impl fmt::Display for DecodeError {
 impl core::error::Error for DecodeError {}
 
 /// What the decoder waits for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Stage {
     /// The header's size.
     Size,
     /// The header, of this size without the size field.
     Header(usize),
-    /// The checked data behind this header.
-    Head(DataHeader, Hasher),
+    /// The checked data behind this header; the checksum so far is the header's.
+    Head(DataHeader, u32),
     /// The bulk behind this header and checked data.
     Bulk(DataHeader, Bytes),
     /// Nothing, ever.
     Failed(DecodeError),
-}
-
-impl core::hash::Hash for Stage {
-    /// The checksum so far is that of the header beside it.
-    fn hash<H: core::hash::Hasher>(&self, hasher: &mut H) {
-        core::mem::discriminant(self).hash(hasher);
-        match self {
-            Self::Size => {}
-            Self::Header(size) => size.hash(hasher),
-            Self::Head(header, _) => header.hash(hasher),
-            Self::Bulk(header, head) => (header, head).hash(hasher),
-            Self::Failed(error) => error.hash(hasher),
-        }
-    }
 }
 
 /// Cuts a stream into packs, however it comes in pieces.
@@ -115,7 +102,7 @@ impl core::hash::Hash for Stage {
 ///
 /// `head` is a part of the piece that it came in, copied together only where it lies in several; `bulk` is always the
 /// pieces themselves.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Decoder {
     max_data: u32,
     received: Rope,
@@ -184,10 +171,7 @@ impl Decoder {
             let next = match &self.stage {
                 Stage::Size => self.read_size()?,
                 Stage::Header(size) => self.read_header(*size)?,
-                Stage::Head(header, crc) => {
-                    let (header, crc) = (*header, crc.clone());
-                    self.read_head(header, crc)?
-                }
+                Stage::Head(header, crc) => self.read_head(*header, *crc)?,
                 Stage::Bulk(header, head) => {
                     let bulk = to_usize(header.data_size).saturating_sub(head.len());
                     if self.received.len() < bulk {
@@ -267,16 +251,17 @@ impl Decoder {
             return Ok(None);
         }
         self.received.skip(all.len());
-        Ok(Some(Stage::Head(header, header_crc(all))))
+        Ok(Some(Stage::Head(header, header_crc(all).finalize())))
     }
 
     /// The checked data: judged as soon as it is here, however much bulk is still to come.
-    fn read_head(&mut self, header: DataHeader, mut crc: Hasher) -> Result<Option<Stage>, DecodeError> {
+    fn read_head(&mut self, header: DataHeader, so_far: u32) -> Result<Option<Stage>, DecodeError> {
         let checked = to_usize(header.checked_size);
         if self.received.len() < checked {
             return Ok(None);
         }
         let head = self.received.take_joined(checked);
+        let mut crc = Hasher::new_with_initial(so_far);
         crc.update(&head);
         if crc.finalize() != header.checksum {
             return Err(DecodeError::Checksum);

@@ -4,6 +4,7 @@ use super::{DataHeader, DataPack};
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Shorter pieces are copied behind the header before them: one more buffer would cost more than the copy.
 const COPY_BELOW: usize = 4 << 10;
@@ -35,7 +36,7 @@ const GROWS_FROM: usize = 2 << 10;
 
 /// Collects packs as buffers for one vectored write: headers and small data share a buffer, large heads and bulk pieces
 /// are passed on without a copy.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Encoder {
     closed: Vec<Bytes>,
     shared: BytesMut,

@@ -2,6 +2,7 @@
 
 use super::{DataPack, DecodeError, EncodeError, PackType};
 use crc32fast::Hasher;
+use serde::{Deserialize, Serialize};
 
 /// What stands before a pack's data (the seed's XxDataHeader).
 ///
@@ -21,7 +22,7 @@ use crc32fast::Hasher;
 /// The checksum covers, in this order: the two bytes of `headersize`, header bytes 0 to 27, header bytes 32 to the
 /// header's end, and the first `checked_size` bytes of data. It therefore can be told as soon as those have come, before
 /// any bulk bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DataHeader {
     /// Bytes of data behind the header.
     pub data_size: u32,

@@ -23,9 +23,10 @@ pub use value_convert::{ConvertError, ConvertReason};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// What a pack is, as its header says. The numbers are pinned by golden vectors.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PackType(pub u16);
 
 impl fmt::Debug for PackType {
@@ -65,7 +66,7 @@ impl PackType {
 ///
 /// `head` is covered by the header's checksum. `bulk` is not: it is what a hash inside `head` vouches for (blocks), and
 /// travels from socket to file in the pieces it came in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DataPack {
     /// What it is.
     pub pack_type: PackType,

@@ -2,6 +2,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 /// Shorter pieces behind others are joined, so that a peer that drips single bytes costs their number and not a buffer
 /// each.
@@ -10,7 +11,7 @@ const JOIN_BELOW: usize = 4 << 10;
 const JOINED_MAX: usize = 64 << 10;
 
 /// A queue of bytes: pieces go in at the back, exact lengths come out at the front, and no byte is copied that need not be.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Rope {
     pieces: VecDeque<Bytes>,
     /// The last bytes of the rope, joined from short pieces.

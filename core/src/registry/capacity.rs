@@ -3,10 +3,11 @@
 use crate::{InstanceId, TaskId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// The seats of all members, and two orders over them that are kept current: who should get the next proposal, and who
 /// holds proposals that an idle member could take over.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Capacity {
     /// Proposals beyond one a slot that wait at a member, so that no slot waits for a round trip.
     ahead: u32,
@@ -24,7 +25,7 @@ pub(super) struct Capacity {
 }
 
 /// A member's place in the order: what it would wait, then who was served longest ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Rank {
     wait: i64,
     served: u64,
@@ -32,7 +33,7 @@ struct Rank {
 }
 
 /// One member's slots.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Seat {
     slots: u32,
     /// Linked, heard of lately, and no mere client.

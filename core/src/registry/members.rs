@@ -9,9 +9,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// One member.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Member {
     /// For people; shared with the tasks it publishes.
     pub(super) name: Arc<str>,
@@ -78,7 +79,7 @@ pub(super) enum Silence {
 }
 
 /// The table.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Members {
     max: usize,
     suspect: Duration,

@@ -39,10 +39,11 @@ use crate::connection::{
 use crate::machine::{Actions, Event, Machine};
 use crate::message::Message;
 use crate::net::NetError;
+use crate::state::Kept;
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::wire::WireError;
-use crate::{Address, Config, ConnectionId, InstanceId, Instant, Limits};
+use crate::{Address, ClusterKey, Config, ConnectionId, InstanceId, Instant, Limits};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use capacity::Capacity;
@@ -51,6 +52,7 @@ use members::{Members, Silence};
 use pairs::Pairs;
 use questions::Questions;
 use queue::{Queue, State};
+use serde::{Deserialize, Serialize};
 use sessions::{Session, Sessions, Standing};
 use waits::Waits;
 
@@ -60,7 +62,7 @@ type Out = Actions<RegistryNotice>;
 const LISTENER: KindId = KindId(6);
 
 /// How far its life has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Stage {
     /// Before `Listen`.
     New,
@@ -71,7 +73,7 @@ enum Stage {
 }
 
 /// Matches the tasks that publishers make known to the executors that are there.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Registry {
     limits: Limits,
     stage: Stage,
@@ -350,6 +352,12 @@ fn flaw(error: &WireError) -> &'static str {
         WireError::Malformed => "sent a malformed message",
         WireError::Trailing => "sent bytes left over behind a message",
         WireError::UnexpectedBulk => "sent bulk bytes where none belong",
+    }
+}
+
+impl Kept for Registry {
+    fn set_key(&mut self, key: &ClusterKey) {
+        self.manager.set_key(key);
     }
 }
 

@@ -6,12 +6,13 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use alloc::collections::BTreeSet;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Pairs remembered at most; beyond, the one that would be forgotten first is.
 const MAX_PAIRS: usize = 100_000;
 
 /// Who cannot reach whom, and until when that is believed.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Pairs {
     believed: Duration,
     timers: Timers<(InstanceId, InstanceId)>,

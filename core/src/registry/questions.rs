@@ -6,12 +6,13 @@ use crate::timers::Timers;
 use crate::{ConnectionId, InstanceId, TaskId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Questions under way at most; one more is turned away.
 const MAX_OUTSTANDING: usize = 1024;
 
 /// One question under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Pending {
     /// Who wants to know.
     pub(super) asker: ConnectionId,
@@ -23,7 +24,7 @@ pub(super) struct Pending {
 }
 
 /// All questions under way, one an asker.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Questions {
     patience: Duration,
     pending: BTreeMap<u64, Pending>,

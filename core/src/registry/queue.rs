@@ -16,6 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Ended tasks that are remembered at most.
 pub(super) const MAX_REMEMBERED: usize = 10_000;
@@ -27,7 +28,7 @@ const MAX_DECLINED: usize = 8;
 const MAX_TITLE: usize = 200;
 
 /// Where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum State {
     /// Nobody has it.
     Waiting,
@@ -40,7 +41,7 @@ pub(super) enum State {
 }
 
 /// One task. A few hundred bytes: its spec stays with the publisher.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Task {
     /// Its place in the order of publication; never changes.
     order: u64,
@@ -65,7 +66,7 @@ pub(super) struct Task {
 }
 
 /// What waiting tasks of one publisher have in common.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Class {
     /// Who may run them.
     pub(super) placement: Placement,
@@ -76,7 +77,7 @@ pub(super) struct Class {
 }
 
 /// What one publisher has here that has not ended.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 struct Publisher {
     tasks: usize,
     /// Waiting or proposed, by order.
@@ -111,7 +112,7 @@ pub(super) enum Publication {
 }
 
 /// The table.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Queue {
     max_tasks: usize,
     remember: Duration,

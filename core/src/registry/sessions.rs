@@ -5,12 +5,13 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
 /// Connections of nobody registered at most: those that have not registered yet, and askers.
 const MAX_STRANGERS: usize = 2048;
 
 /// What a connection may say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Standing {
     /// It may register, and has to soon.
     Newcomer,
@@ -21,7 +22,7 @@ pub(super) enum Standing {
 }
 
 /// One accepted connection.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) peer: InstanceId,
     pub(super) socket: Endpoint,
@@ -43,7 +44,7 @@ impl Session {
 }
 
 /// All of them. Whoever has to do something soon has a deadline, so that no place is held for ever (ledger N9).
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Sessions {
     sessions: BTreeMap<ConnectionId, Session>,
     strangers: usize,

@@ -7,12 +7,13 @@ use crate::message::WaitReason;
 use crate::{InstanceId, TaskId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Open tasks of one publisher that it is told of at most.
 pub(super) const TOLD: usize = 8;
 
 /// What each publisher was told last, and who has to be looked at again.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Waits {
     told: BTreeMap<InstanceId, Vec<(TaskId, WaitReason)>>,
     dirty: BTreeSet<InstanceId>,

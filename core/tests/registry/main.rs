@@ -5,5 +5,6 @@ mod hostile;
 mod members;
 mod questions;
 mod random;
+mod state;
 mod tasks;
 mod world;

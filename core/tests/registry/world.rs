@@ -11,7 +11,7 @@ use xxnet_core::registry::{Registry, RegistryCommand, RegistryNotice};
 use xxnet_core::*;
 
 pub const AT: &str = "10.0.0.1:7000";
-const KEY: ClusterKey = ClusterKey(*b"a cluster key that is 32 bytes !");
+pub const KEY: ClusterKey = ClusterKey(*b"a cluster key that is 32 bytes !");
 
 /// Who something belongs to: the registry is 0.
 pub type Node = usize;
@@ -110,6 +110,11 @@ impl World {
     pub fn notices(&mut self) -> Vec<RegistryNotice> {
         let Machines::Registry(_, notices) = &mut self.nodes[0].machine else { unreachable!() };
         std::mem::take(notices)
+    }
+
+    pub fn registry(&self) -> &Registry {
+        let Machines::Registry(registry, _) = &self.nodes[0].machine else { unreachable!() };
+        registry
     }
 
     pub fn census(&self) -> [usize; 4] {

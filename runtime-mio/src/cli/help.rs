@@ -43,6 +43,7 @@ Examples:
   xxnet up                        then, in another shell: xxnet run -- hostname
   xxnet up --executors 4 --slots 1 -v
   xxnet up --listen 127.0.0.1:0   on any free port, which is printed
+  xxnet up --record r.rec         then, afterwards: xxnet replay r-node-1.rec
 
 Exit codes:
   0 ended by Ctrl-C or SIGTERM   1 it could not start, or the registry died
@@ -246,6 +247,9 @@ pub(super) const REPLAY: &str = "\
 Every event of the recording goes through the same code again, at its recorded
 time, without network, files or commands; each action and the state are compared
 with what was recorded. It needs the cluster key of the recorded daemon.
+
+A recording is a ring of two files: what FILE.before holds goes first, from the
+state that it begins with. FILE.old is the run before.
 
 Examples:
   xxnet exe --reg one --record exe.rec   then, whatever happened to it:

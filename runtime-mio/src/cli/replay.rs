@@ -8,14 +8,15 @@ use crate::cli::table::printable;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use xxnet_core::Instant;
 use xxnet_core::executor::Executor;
 use xxnet_core::registry::Registry;
+use xxnet_runtime_mio::recording::files::before;
 use xxnet_runtime_mio::recording::{
-    Difference, Divergence, Header, HeaderError, Reader, Record, Report, Tail, Verdict, replay as run,
+    Difference, Divergence, Header, HeaderError, Part, PartError, Report, Tail, Verdict, replay as run,
 };
 
 /// The machine did something else.
@@ -27,7 +28,7 @@ const DAMAGED: u8 = 65;
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::cli::help::REPLAY)]
 pub(crate) struct ReplayArgs {
-    /// A recording that `xxnet reg` or `xxnet exe` has made with --record
+    /// A recording that `xxnet reg`, `exe` or `up` has made with --record; what FILE.before holds comes first
     file: PathBuf,
     /// As JSON, with field names that stay
     #[arg(long)]
@@ -37,12 +38,7 @@ pub(crate) struct ReplayArgs {
 /// Replays, prints, exits by what came of it.
 pub(crate) fn replay(common: &Common, args: &ReplayArgs) -> Outcome<u8> {
     let path = &args.file;
-    let cannot = |error| Failure::new(format!("cannot read {}: {}", path.display(), plain(&error)));
-    let file = File::open(path).map_err(cannot)?;
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, file))
-        .map_err(cannot)?
-        .ok_or_else(|| damaged(path, "it is no recording of xxnet"))?;
-    let header = header(path, reader.read().map_err(cannot)?)?;
+    let Parts { parts, header, left_out } = Parts::open(path)?;
     if header.version != env!("CARGO_PKG_VERSION") {
         say(&format!(
             "recorded by xxnet {}, and this is {}: what has changed between them may show as a divergence",
@@ -50,49 +46,84 @@ pub(crate) fn replay(common: &Common, args: &ReplayArgs) -> Outcome<u8> {
             env!("CARGO_PKG_VERSION")
         ));
     }
-    let report = again(common, path, &header, &mut reader)?.map_err(cannot)?;
+    if let Some(why) = &left_out {
+        say(&format!("{} is left out: {why}", before(path).display()));
+    }
+    let report = again(common, path, &header, parts)?.map_err(|error| cannot(path, &error))?;
     print(&if args.json { format!("{:#}\n", as_json(&header, &report)) } else { as_text(&header, &report) })?;
-    Ok(match (&report.verdict, report.tail) {
-        (Verdict::Diverged(_), _) => DIVERGED,
-        (Verdict::Unreadable(_), _) | (_, Tail::Damaged(_)) => DAMAGED,
-        (Verdict::Same, _) => exit::OK,
+    let damaged =
+        [Some(report.tail), report.gap].iter().flatten().any(|tail| matches!(tail, Tail::Damaged(_)));
+    Ok(match &report.verdict {
+        Verdict::Diverged(_) => DIVERGED,
+        Verdict::Unreadable(_) | Verdict::UnreadableState(_) => DAMAGED,
+        Verdict::Same if damaged || left_out.is_some() => DAMAGED,
+        Verdict::Same => exit::OK,
     })
 }
 
-fn damaged(path: &Path, why: &str) -> Failure {
-    Failure { code: DAMAGED, text: format!("cannot replay {}: {why}", path.display()) }
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {}", path.display(), plain(error)))
 }
 
-fn header(path: &Path, first: Option<Record>) -> Outcome<Header> {
-    match first {
-        Some(Record::Header(json)) => {
-            Header::from_json(&json).map_err(|error| damaged(path, &error.to_string()))
-        }
-        Some(_) => Err(damaged(path, "it does not say of which machine it is")),
-        None => Err(damaged(path, "its beginning is damaged or not there")),
+fn damaged(path: &Path, why: &impl ToString) -> Failure {
+    Failure { code: DAMAGED, text: format!("cannot replay {}: {}", path.display(), why.to_string()) }
+}
+
+type Open = Part<BufReader<File>>;
+
+/// What there is of a recording, oldest first.
+struct Parts {
+    parts: Vec<Open>,
+    /// Of the newest.
+    header: Header,
+    /// Why the part before the newest cannot be one of them.
+    left_out: Option<String>,
+}
+
+impl Parts {
+    fn open(path: &Path) -> Outcome<Self> {
+        // The older one first: a daemon that turns meanwhile puts the newest into its place, and not the other way round.
+        let older = open(&before(path));
+        let newest = match (open(path), older) {
+            // A daemon that was killed between two renames.
+            (Err(error), Ok(Ok(newest))) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Self { header: newest.header.clone(), parts: vec![newest], left_out: None });
+            }
+            (newest, older) => (newest.map_err(|error| cannot(path, &error))?, older),
+        };
+        let (newest, older) = (newest.0.map_err(|error| damaged(path, &error))?, newest.1);
+        let header = newest.header.clone();
+        let (older, left_out) = match older {
+            Ok(Ok(older)) if older.header.leads_to(&header) => (Some(older), None),
+            // Of another run, or the daemon has turned while we looked.
+            Ok(Ok(_)) => (None, None),
+            Ok(Err(error)) => (None, Some(error.to_string())),
+            Err(error) if error.kind() == ErrorKind::NotFound => (None, None),
+            Err(error) => (None, Some(plain(&error))),
+        };
+        Ok(Self { header, parts: older.into_iter().chain([newest]).collect(), left_out })
     }
 }
 
+fn open(path: &Path) -> io::Result<Result<Open, PartError>> {
+    Part::open(BufReader::with_capacity(1 << 20, File::open(path)?))
+}
+
 /// Builds the machine and runs it.
-fn again<R: Read>(
-    common: &Common,
-    path: &Path,
-    header: &Header,
-    reader: &mut Reader<R>,
-) -> Outcome<std::io::Result<Report>> {
-    let unusable = |error: HeaderError| damaged(path, &error.to_string());
-    let settings = header.subject.settings().map_err(unusable)?;
-    let config = header.config(keys::find(common.key_file())?).map_err(|error| match error {
+fn again(common: &Common, path: &Path, header: &Header, parts: Vec<Open>) -> Outcome<io::Result<Report>> {
+    let settings = header.subject.settings().map_err(|error| damaged(path, &error))?;
+    let key = keys::find(common.key_file())?;
+    let config = header.config(key.clone()).map_err(|error| match error {
         HeaderError::WrongKey => Failure::new(format!(
             "cannot replay {}: the recorded {} had another cluster key; name its key file with --key-file FILE",
             path.display(),
             header.subject.role()
         )),
-        HeaderError::Unreadable => unusable(error),
+        HeaderError::Unreadable => damaged(path, &error),
     })?;
     Ok(match settings {
-        None => run(Registry::new(config), reader),
-        Some(settings) => run(Executor::new(config, settings), reader),
+        None => run(|| Registry::new(config), &key, parts),
+        Some(settings) => run(|| Executor::new(config, settings), &key, parts),
     })
 }
 
@@ -105,10 +136,17 @@ fn after(report: &Report, at: Instant) -> f64 {
     report.span.map_or(0.0, |(first, _)| at.since(first).as_secs_f64())
 }
 
-fn began(header: &Header) -> Option<String> {
-    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(header.began))?;
+/// A moment as people write it.
+fn moment(micros: u64) -> Option<String> {
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros))?;
     // The year 10000 and what comes behind it cannot be written.
-    (header.began < 253_402_300_800_000_000).then(|| humantime::format_rfc3339_seconds(at).to_string())
+    (micros < 253_402_300_800_000_000).then(|| humantime::format_rfc3339_seconds(at).to_string())
+}
+
+/// From when to when there is something.
+fn held(header: &Header, report: &Report) -> Option<(String, String)> {
+    let (first, last) = report.span?;
+    Some((moment(header.wall(first))?, moment(header.wall(last))?))
 }
 
 fn as_text(header: &Header, report: &Report) -> String {
@@ -117,8 +155,14 @@ fn as_text(header: &Header, report: &Report) -> String {
         header.subject.role(),
         printable(header.name()),
         printable(&header.version),
-        began(header).as_deref().unwrap_or("an unknown time")
+        moment(header.began).as_deref().unwrap_or("an unknown time")
     );
+    if report.before > 0 {
+        let _ = writeln!(text, "{} events before those below are not held any more", report.before);
+    }
+    if let Some((from, to)) = held(header, report) {
+        let _ = writeln!(text, "held from {from} to {to}");
+    }
     let _ = writeln!(
         text,
         "{} events in {:.3} s; {} actions and {} states compared",
@@ -127,6 +171,9 @@ fn as_text(header: &Header, report: &Report) -> String {
         report.actions,
         report.states
     );
+    if let Some(gap) = report.gap {
+        text.push_str(&gap_text(gap));
+    }
     match &report.verdict {
         Verdict::Same => text.push_str("all the same\n"),
         Verdict::Diverged(divergence) => text.push_str(&divergence_text(report, divergence)),
@@ -134,13 +181,20 @@ fn as_text(header: &Header, report: &Report) -> String {
             let _ =
                 writeln!(text, "event {event} is none that this version knows: nothing behind it was tried");
         }
+        Verdict::UnreadableState(event) => {
+            let _ = writeln!(
+                text,
+                "the state before event {event} is none that this version knows: nothing behind it was tried"
+            );
+        }
     }
     if let Some(state) = report.state {
         let _ = writeln!(text, "state {state}");
     }
     match report.tail {
         Tail::Whole => {}
-        Tail::Full => text.push_str("the recording had reached its limit there; the daemon went on\n"),
+        Tail::Paused => text.push_str("what came then did not fit into the recording; the daemon went on\n"),
+        Tail::Turned => text.push_str("it goes on in the next part of the recording\n"),
         Tail::Cut(at) => {
             let _ = writeln!(
                 text,
@@ -153,6 +207,17 @@ fn as_text(header: &Header, report: &Report) -> String {
         }
     }
     text
+}
+
+/// Between two parts something is missing.
+fn gap_text(older: Tail) -> String {
+    let why = match older {
+        Tail::Damaged(at) => format!("is damaged from byte {at} on"),
+        Tail::Cut(at) => format!("ends in its midst, at byte {at}"),
+        Tail::Paused => "ends where something did not fit".to_owned(),
+        Tail::Whole | Tail::Turned => "does not lead to what follows".to_owned(),
+    };
+    format!("the part before the newest {why}: the newest was run from the state that it begins with\n")
 }
 
 fn divergence_text(report: &Report, divergence: &Divergence) -> String {
@@ -183,18 +248,18 @@ fn as_json(header: &Header, report: &Report) -> Value {
         Verdict::Same => ("same", Value::Null),
         Verdict::Diverged(divergence) => ("diverged", divergence_json(report, divergence)),
         Verdict::Unreadable(event) => ("unreadable", json!({ "event": event })),
+        Verdict::UnreadableState(event) => ("unreadable-state", json!({ "event": event })),
     };
-    let (tail, at) = match report.tail {
-        Tail::Whole => ("whole", None),
-        Tail::Full => ("full", None),
-        Tail::Cut(at) => ("cut", Some(at)),
-        Tail::Damaged(at) => ("damaged", Some(at)),
-    };
+    let (tail, at) = tail_json(report.tail);
+    let (from, to) = held(header, report).unzip();
     json!({
         "machine": header.subject.role(),
         "name": header.name(),
         "version": header.version,
-        "began": began(header),
+        "began": moment(header.began),
+        "from": from,
+        "to": to,
+        "before": report.before,
         "events": report.events,
         "seconds": span(report).as_secs_f64(),
         "actions": report.actions,
@@ -204,7 +269,18 @@ fn as_json(header: &Header, report: &Report) -> Value {
         "divergence": divergence,
         "tail": tail,
         "tail_at": at,
+        "gap": report.gap.map(|gap| tail_json(gap).0),
     })
+}
+
+fn tail_json(tail: Tail) -> (&'static str, Option<u64>) {
+    match tail {
+        Tail::Whole => ("whole", None),
+        Tail::Paused => ("paused", None),
+        Tail::Turned => ("turned", None),
+        Tail::Cut(at) => ("cut", Some(at)),
+        Tail::Damaged(at) => ("damaged", Some(at)),
+    }
 }
 
 fn divergence_json(report: &Report, divergence: &Divergence) -> Value {

@@ -4,6 +4,7 @@ use super::args::{PORT, listen, resolve};
 use super::children::{ChildId, Children, Heard, text};
 use super::errors::{Failure, Outcome, exit};
 use super::logging::{self, LogFormat};
+use super::record::limit;
 use super::style::{Style, Tone};
 use super::{Common, ask, eprintln_quietly, exe, say_error};
 use std::ffi::OsStr;
@@ -33,6 +34,13 @@ pub(crate) struct UpArgs {
     /// Write down what passes, for `xxnet trace`, each in a file of its own: t.jsonl becomes t-registry.jsonl, t-node-1.jsonl …
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Keep the newest of what each is given, for `xxnet replay`, each in a file of its own: r.rec becomes r-registry.rec,
+    /// r-node-1.rec …
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Bytes that each recording has at most, FILE.before included: 64K at the least
+    #[arg(long, value_name = "SIZE", default_value = "256M", requires = "record", value_parser = limit)]
+    record_size: u64,
 }
 
 /// Starts all, says how to use it, waits.
@@ -48,7 +56,7 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
     let words =
         |words: &[&str]| words.iter().map(ToString::to_string).chain(loud.clone()).collect::<Vec<_>>();
     let mut registry = words(&["reg", "--name=registry", &format!("--listen={address}")]);
-    registry.extend(traced(args.trace.as_deref(), "registry")?);
+    registry.extend(watched(args, "registry")?);
     let registry = children.daemon("registry", &registry)?;
     let line = children.wait_for(registry, "listening", |_, heard| shown.show(heard, level))?;
     let at: SocketAddr = text(&line, "address")
@@ -68,7 +76,7 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
             &format!("--listen={listen}"),
         ]);
         words.extend(args.labels.iter().map(|label| format!("--label={label}")));
-        words.extend(traced(args.trace.as_deref(), &name)?);
+        words.extend(watched(args, &name)?);
         executors.push(children.daemon(&name, &words)?);
     }
     children.wait_for_all(&executors, "registered", |_, heard| shown.show(heard, level))?;
@@ -76,18 +84,29 @@ pub(crate) fn up(common: &Common, args: &UpArgs) -> Outcome<u8> {
     watch(&mut children, registry, &shown, level)
 }
 
-/// What tells a child to trace, into a file of its own.
-fn traced(path: Option<&Path>, name: &str) -> Outcome<Option<String>> {
-    let Some(path) = path else { return Ok(None) };
+/// What tells a child to trace and to record, into files of its own.
+fn watched(args: &UpArgs, name: &str) -> Outcome<Vec<String>> {
+    let mut words = Vec::new();
+    if let Some(path) = &args.trace {
+        words.push(format!("--trace={}", own(path, name, "trace")?));
+    }
+    if let Some(path) = &args.record {
+        words.push(format!("--record={}", own(path, name, "record")?));
+        words.push(format!("--record-size={}", args.record_size));
+    }
+    Ok(words)
+}
+
+/// The file of a child beside those of the others.
+fn own(path: &Path, name: &str, what: &str) -> Outcome<String> {
     let part =
         |part: Option<&OsStr>| part.map_or_else(String::new, |part| part.to_string_lossy().into_owned());
     let (stem, end) = (part(path.file_stem()), part(path.extension()));
     if stem.is_empty() {
-        return Err(Failure::usage(format!("{} names no file to trace into", path.display())));
+        return Err(Failure::usage(format!("{} names no file to {what} into", path.display())));
     }
     let dot = if end.is_empty() { "" } else { "." };
-    let own = path.with_file_name(format!("{stem}-{name}{dot}{end}"));
-    Ok(Some(format!("--trace={}", own.display())))
+    Ok(path.with_file_name(format!("{stem}-{name}{dot}{end}")).display().to_string())
 }
 
 /// A wildcard cannot be dialled; loopback reaches it.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::fmt::{self, Debug, Write};
 use xxnet_core::machine::Action;
+use xxnet_core::state::Kept;
 
 /// Bytes of words about an event or an action.
 const WORDS: usize = 200;
@@ -26,25 +27,19 @@ impl ActionDigest {
     }
 }
 
-/// The hash of a machine's whole state, as `Debug` shows it. The insides of its random generator are not shown, nor is the key:
-/// a difference there is seen in the actions that follow from it.
+/// The hash of a machine's whole state; of all but its key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StateHash(pub [u8; 32]);
 
 impl StateHash {
     /// Of this machine, now. Takes as long as the state is large.
-    pub fn of(machine: &impl Debug) -> Self {
-        struct Hashing(blake3::Hasher);
-        impl Write for Hashing {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.update(text.as_bytes());
-                Ok(())
-            }
-        }
-        let mut hashing = Hashing(blake3::Hasher::new());
-        // Fails only if a `Debug` of ours does, and then at the same place each time.
-        let _ = write!(hashing, "{machine:?}");
-        Self(*hashing.0.finalize().as_bytes())
+    pub fn of(machine: &impl Kept) -> Self {
+        Self::of_state(&machine.to_state())
+    }
+
+    /// Of the machine with this state.
+    pub(super) fn of_state(state: &[u8]) -> Self {
+        Self(*blake3::hash(state).as_bytes())
     }
 }
 

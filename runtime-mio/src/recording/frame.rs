@@ -20,16 +20,19 @@ pub(super) const FRAME: usize = HEAD + 4;
 const HEAD: usize = 9;
 
 const HEADER: u8 = b'H';
+const MACHINE: u8 = b'M';
 const EVENT: u8 = b'E';
 const ACTIONS: u8 = b'A';
 const STATE: u8 = b'S';
 const END: u8 = b'Z';
 
-/// One part of a recording.
+/// One piece of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// What the machine was, as JSON.
     Header(Vec<u8>),
+    /// All that the machine is at the beginning of a part, but for the key: [`Kept::to_state`](xxnet_core::state::Kept::to_state).
+    Machine(Vec<u8>),
     /// The machine is about to be given this.
     Event {
         /// When.
@@ -41,13 +44,28 @@ pub enum Record {
     Actions(Vec<ActionDigest>),
     /// The state after the last event.
     State(StateHash),
-    /// Nothing was recorded after this; the state is then as it says.
+    /// Nothing stands behind this; the state is then as it says.
     End {
-        /// The recording had reached its limit; else the daemon ended.
-        full: bool,
+        /// Why.
+        end: End,
         /// After the last event.
         state: StateHash,
     },
+}
+
+/// Why a part ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The daemon has ended.
+    Daemon,
+    /// Something did not fit: nothing was recorded for a while at least.
+    Pause,
+    /// It goes on in the next part.
+    Turn,
+}
+
+impl End {
+    const ALL: [Self; 3] = [Self::Daemon, Self::Pause, Self::Turn];
 }
 
 impl Record {
@@ -71,6 +89,7 @@ impl Record {
     fn kind(&self) -> u8 {
         match self {
             Self::Header(_) => HEADER,
+            Self::Machine(_) => MACHINE,
             Self::Event { .. } => EVENT,
             Self::Actions(_) => ACTIONS,
             Self::State(_) => STATE,
@@ -80,7 +99,7 @@ impl Record {
 
     fn payload(&self) -> Vec<u8> {
         match self {
-            Self::Header(json) => json.clone(),
+            Self::Header(bytes) | Self::Machine(bytes) => bytes.clone(),
             Self::Event { now, bytes } => [&now.as_micros().to_le_bytes()[..], bytes].concat(),
             Self::Actions(actions) => {
                 let mut out = Vec::new();
@@ -93,13 +112,14 @@ impl Record {
                 out
             }
             Self::State(state) => state.0.to_vec(),
-            Self::End { full, state } => [&[u8::from(*full)][..], &state.0].concat(),
+            Self::End { end, state } => [&[*end as u8][..], &state.0].concat(),
         }
     }
 
     fn parse(kind: u8, payload: &[u8]) -> Option<Self> {
         match kind {
             HEADER => Some(Self::Header(payload.to_vec())),
+            MACHINE => Some(Self::Machine(payload.to_vec())),
             EVENT => {
                 let (now, bytes) = payload.split_first_chunk()?;
                 let now = Instant::from_micros(u64::from_le_bytes(*now));
@@ -108,9 +128,9 @@ impl Record {
             ACTIONS => actions(payload).map(Self::Actions),
             STATE => payload.try_into().ok().map(|state| Self::State(StateHash(state))),
             END => {
-                let (full, state) = payload.split_first()?;
-                let state = StateHash(state.try_into().ok()?);
-                (*full <= 1).then_some(Self::End { full: *full == 1, state })
+                let (end, state) = payload.split_first()?;
+                let end = *End::ALL.get(usize::from(*end))?;
+                Some(Self::End { end, state: StateHash(state.try_into().ok()?) })
             }
             _ => None,
         }
@@ -134,15 +154,17 @@ fn actions(mut rest: &[u8]) -> Option<Vec<ActionDigest>> {
 pub enum Tail {
     /// With its end; the daemon had ended.
     Whole,
-    /// With its end; the recording had reached its limit, and the daemon went on.
-    Full,
+    /// With its end; what came then did not fit, and the daemon went on.
+    Paused,
+    /// With its end; it goes on in the next part.
+    Turned,
     /// Without an end, as a daemon leaves it that was killed: whole up to this byte.
     Cut(u64),
     /// What stands from this byte on is damaged.
     Damaged(u64),
 }
 
-/// Reads a recording, frame by frame, and holds one at a time.
+/// Reads a part of a recording, frame by frame, and holds one at a time.
 #[derive(Debug)]
 pub struct Reader<R> {
     from: R,
@@ -194,12 +216,13 @@ impl<R: Read> Reader<R> {
             return self.ends(Tail::Damaged(self.at));
         };
         self.at += (FRAME + len) as u64;
-        if let Record::End { full, .. } = &record {
+        if let Record::End { end, .. } = &record {
             let more = fill(&mut self.from, &mut [0])? > 0;
-            self.tail = Some(match (more, full) {
-                (true, _) => Tail::Damaged(self.at),
-                (false, true) => Tail::Full,
-                (false, false) => Tail::Whole,
+            self.tail = Some(match end {
+                _ if more => Tail::Damaged(self.at),
+                End::Daemon => Tail::Whole,
+                End::Pause => Tail::Paused,
+                End::Turn => Tail::Turned,
             });
         }
         Ok(Some(record))

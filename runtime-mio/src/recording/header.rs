@@ -3,15 +3,21 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use xxnet_core::needs::Label;
-use xxnet_core::{ClusterKey, Config, ExecutorConfig, InstanceId, Limits};
+use xxnet_core::{ClusterKey, Config, ExecutorConfig, InstanceId, Instant, Limits};
 
-/// All that the machine was built from, but the cluster key.
+/// All that the machine was built from, but the cluster key; and which part of its recording this is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Of the program that recorded.
     pub version: String,
     /// When it began, in microseconds since 1970.
     pub began: u64,
+    /// The same moment on the machine's clock.
+    began_at: Instant,
+    /// Which part: the first, number 0, begins with the machine as it is built, every other one with its state.
+    pub part: u64,
+    /// Events that the machine was given before this part.
+    pub events: u64,
     /// Which machine.
     pub subject: Subject,
     instance: InstanceId,
@@ -111,11 +117,14 @@ impl Subject {
 }
 
 impl Header {
-    /// For a machine that is built from this. `began` is in microseconds since 1970.
-    pub fn new(config: &Config, subject: Subject, began: u64) -> Self {
+    /// For a machine that is built from this, now. `began` is now in microseconds since 1970.
+    pub fn new(config: &Config, subject: Subject, began: u64, now: Instant) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             began,
+            began_at: now,
+            part: 0,
+            events: 0,
             subject,
             instance: config.instance,
             name: config.name.clone(),
@@ -138,6 +147,21 @@ impl Header {
     pub(super) fn to_json(&self) -> Vec<u8> {
         // Numbers, texts and lists alone: nothing of it can fail.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Of the part behind this one, which begins after so many events.
+    pub(super) fn next(&self, events: u64) -> Self {
+        Self { part: self.part + 1, events, ..self.clone() }
+    }
+
+    /// Whether this one's part is the one before `next`'s, of the same run.
+    pub fn leads_to(&self, next: &Self) -> bool {
+        *self == Self { part: self.part, events: self.events, ..next.clone() } && self.part + 1 == next.part
+    }
+
+    /// A moment of the machine's clock, in microseconds since 1970.
+    pub fn wall(&self, at: Instant) -> u64 {
+        self.began.saturating_add(at.as_micros()).saturating_sub(self.began_at.as_micros())
     }
 
     /// The recorded daemon's name.

@@ -1,18 +1,22 @@
 //! Runs a machine over a recording, and compares.
 
 use super::digest::{ActionDigest, StateHash, words};
-use super::frame::{Reader, Record, Tail};
+use super::frame::{Record, Tail};
+use super::header::Header;
+use super::part::Part;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt::Debug;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use xxnet_core::Instant;
 use xxnet_core::machine::{Action, Actions, Event, Machine};
+use xxnet_core::state::Kept;
+use xxnet_core::{ClusterKey, Instant};
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// Events that the machine was given before those that are held.
+    pub before: u64,
     /// Events that the machine was given.
     pub events: u64,
     /// Actions that were compared.
@@ -25,8 +29,10 @@ pub struct Report {
     pub state: Option<StateHash>,
     /// Whether it did the same.
     pub verdict: Verdict,
-    /// How the file ends; up to there all was compared, unless the verdict says otherwise.
+    /// How the newest part that was read ends; up to there all was compared, unless the verdict says otherwise.
     pub tail: Tail,
+    /// How a part before that ends, if it does not lead to the next: the machine went on there with the state that was recorded.
+    pub gap: Option<Tail>,
 }
 
 /// Whether a machine did what was recorded.
@@ -38,12 +44,14 @@ pub enum Verdict {
     Diverged(Divergence),
     /// The event of that number is none that this version knows.
     Unreadable(u64),
+    /// The state before the event of that number is none that this version knows.
+    UnreadableState(u64),
 }
 
 /// The first place at which the machine did something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// The event's number, from 1; 0 before the first.
+    /// The event's number, from 1 at the beginning of the daemon's life; 0 before the first.
     pub event: u64,
     /// When it came.
     pub at: Instant,
@@ -87,48 +95,67 @@ struct Last<N> {
     actions: Vec<Action<N>>,
 }
 
-/// Gives `machine`, newly built, everything that `reader` holds, and compares what it does with what it did.
+/// Gives a machine everything that the parts hold, oldest first, and compares what it does with what it did. It begins as `new`
+/// builds it, or with the state that the first part has; a part that follows on another must begin with the state at its end.
 ///
 /// # Errors
-/// The file's own.
-pub fn replay<M, R>(machine: M, reader: &mut Reader<R>) -> io::Result<Report>
+/// The files' own.
+pub fn replay<M, R>(new: impl FnOnce() -> M, key: &ClusterKey, parts: Vec<Part<R>>) -> io::Result<Report>
 where
-    M: Machine + Debug,
+    M: Kept,
     M::Command: Serialize + DeserializeOwned,
     M::Notice: Serialize,
     R: Read,
 {
-    let mut run =
-        Run { machine, sink: Actions::new(), last: None, events: 0, actions: 0, states: 0, span: None };
-    let mut verdict = Verdict::Same;
-    while let Some(record) = reader.read()? {
-        if let Err(other) = run.take(record) {
-            verdict = other;
+    let first = parts.first().filter(|part| part.header.part == 0);
+    let mut run = Run::new(first.is_some().then(new), parts.first().map_or(0, |part| part.header.events));
+    let (mut verdict, mut tail, mut gap, mut last) = (Verdict::Same, Tail::Cut(0), None, None);
+    for mut part in parts {
+        if let Some(last) = &last
+            && !(tail == Tail::Turned && Header::leads_to(last, &part.header))
+        {
+            gap = Some(tail);
+            run.machine = None;
+        }
+        run.number = part.header.events;
+        while let Some(record) = part.reader.read()? {
+            // How the file ends is worth knowing all the same.
+            if verdict == Verdict::Same
+                && let Err(other) = run.take(record, key)
+            {
+                verdict = other;
+            }
+        }
+        // A reader without another frame knows why.
+        tail = part.reader.tail().unwrap_or(Tail::Cut(0));
+        if verdict != Verdict::Same {
             break;
         }
+        last = Some(part.header);
     }
     let panicked =
         matches!(&verdict, Verdict::Diverged(Divergence { difference: Difference::Panic { .. }, .. }));
-    if verdict != Verdict::Same {
-        // How the file ends is worth knowing all the same.
-        while reader.read()?.is_some() {}
-    }
     Ok(Report {
+        before: run.before,
         events: run.events,
         actions: run.actions,
         states: run.states,
         span: run.span,
-        state: (!panicked).then(|| StateHash::of(&run.machine)),
+        state: run.machine.as_ref().filter(|_| !panicked).map(StateHash::of),
         verdict,
-        // A reader without another frame knows why.
-        tail: reader.tail().unwrap_or(Tail::Cut(0)),
+        tail,
+        gap,
     })
 }
 
 struct Run<M: Machine> {
-    machine: M,
+    /// `None`: its state is to come.
+    machine: Option<M>,
     sink: Actions<M::Notice>,
     last: Option<Last<M::Notice>>,
+    /// The newest event's.
+    number: u64,
+    before: u64,
     events: u64,
     actions: u64,
     states: u64,
@@ -137,27 +164,54 @@ struct Run<M: Machine> {
 
 impl<M> Run<M>
 where
-    M: Machine + Debug,
+    M: Kept,
     M::Command: Serialize + DeserializeOwned,
     M::Notice: Serialize,
 {
-    fn take(&mut self, record: Record) -> Result<(), Verdict> {
+    fn new(machine: Option<M>, before: u64) -> Self {
+        Self {
+            machine,
+            sink: Actions::new(),
+            last: None,
+            number: before,
+            before,
+            events: 0,
+            actions: 0,
+            states: 0,
+            span: None,
+        }
+    }
+
+    fn take(&mut self, record: Record, key: &ClusterKey) -> Result<(), Verdict> {
         match record {
             // Was read before; a second one means nothing.
             Record::Header(_) => Ok(()),
+            Record::Machine(state) => self.begin(&state, key),
             Record::Event { now, bytes } => self.event(now, &bytes),
             Record::Actions(recorded) => self.compare(&recorded),
             Record::State(state) | Record::End { state, .. } => self.compare_state(state),
         }
     }
 
+    /// A part begins with this state.
+    fn begin(&mut self, state: &[u8], key: &ClusterKey) -> Result<(), Verdict> {
+        if self.machine.is_some() {
+            return self.compare_state(StateHash::of_state(state));
+        }
+        let machine = M::from_state(state, key).map_err(|_| Verdict::UnreadableState(self.number + 1))?;
+        self.machine = Some(machine);
+        self.last = None;
+        Ok(())
+    }
+
     fn event(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Verdict> {
-        self.events += 1;
+        let Some(machine) = &mut self.machine else { return Err(Verdict::UnreadableState(self.number + 1)) };
+        (self.events, self.number) = (self.events + 1, self.number + 1);
         let event: Event<M::Command> =
-            Event::from_bytes(bytes).map_err(|_| Verdict::Unreadable(self.events))?;
+            Event::from_bytes(bytes).map_err(|_| Verdict::Unreadable(self.number))?;
         self.span = Some((self.span.map_or(now, |(first, _)| first), now));
         self.last = Some(Last { at: now, words: words(&event), actions: Vec::new() });
-        let (machine, sink) = (&mut self.machine, &mut self.sink);
+        let sink = &mut self.sink;
         // A machine that has panicked is not used again.
         let handled = catch_unwind(AssertUnwindSafe(|| machine.handle(now, event, sink)));
         if let Err(panic) = handled {
@@ -188,7 +242,8 @@ where
     }
 
     fn compare_state(&mut self, recorded: StateHash) -> Result<(), Verdict> {
-        let now = StateHash::of(&self.machine);
+        let Some(machine) = &self.machine else { return Ok(()) };
+        let now = StateHash::of(machine);
         if now != recorded {
             return Err(self.diverged(Difference::State { recorded, now }));
         }
@@ -199,6 +254,6 @@ where
     fn diverged(&self, difference: Difference) -> Verdict {
         let (at, words) =
             self.last.as_ref().map_or((Instant::ZERO, String::new()), |last| (last.at, last.words.clone()));
-        Verdict::Diverged(Divergence { event: self.events, at, words, difference })
+        Verdict::Diverged(Divergence { event: self.number, at, words, difference })
     }
 }

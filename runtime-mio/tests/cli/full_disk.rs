@@ -78,3 +78,29 @@ fn f8_a_result_that_does_not_fit_here_is_said_and_leaves_nothing() {
     // Its command's own failure says more.
     run(&["-o", "out:small/out", "--", "sh", "-c", "head -c 16777216 /dev/zero > out; exit 7"]).expect(7);
 }
+
+#[test]
+fn x5_a_daemon_whose_recording_finds_no_space_says_so_and_serves_on() {
+    let home = Home::new();
+    std::fs::create_dir(home.here("small")).unwrap();
+    let Some(disk) = small_disk(&home.here("small")) else { return };
+    let registry = Daemon::registry(&home, "127.0.0.1:0");
+    let mut executor = Daemon::executor_command(&home, &registry.address, 1, 1);
+    executor.arg("--record").arg(home.here("small/exe.rec")).arg("--record-size=64M");
+    let mut executor = Daemon::start(disk.within(&executor), "registered");
+    let emit = || {
+        let command = ["run", "--reg", &registry.address, "--", "head", "-c", "3000000", "/dev/zero"];
+        assert_eq!(finish(home.xxnet(command)).expect(0).out.len(), 3_000_000);
+    };
+    emit();
+    emit();
+    let said = executor.wait_for("recording-stopped");
+    assert_eq!(said["level"], "warn", "{said}");
+    assert!(said["why"].as_str().unwrap().contains("no space left"), "{said}");
+    emit();
+    assert!(executor.lives());
+    // What has found a place replays.
+    let path = format!("/proc/{}/root{}", disk.process(), home.here("small/exe.rec").display());
+    let ended = finish(home.xxnet(["replay", &path]));
+    assert!(ended.expect(0).out.contains("all the same"), "{}", ended.out);
+}

@@ -95,7 +95,7 @@ fn x4_up_says_when_a_child_dies() {
     up.finish().expect(0);
 }
 
-fn greeted(up: &mut Running) -> String {
+pub(crate) fn greeted(up: &mut Running) -> String {
     up.until_out("Ctrl-C ends them all.");
     let text = up.out();
     let line = text.lines().find(|line| line.contains("export XXNET_REG=")).expect("the address is printed");

@@ -1,9 +1,11 @@
 //! `--record` and `xxnet replay`: what a daemon did on real sockets, files and processes is done again without any.
 
 use crate::harness::*;
+use crate::lists::greeted;
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A registry and an executor, both recorded.
 struct Recorded {
@@ -186,25 +188,128 @@ fn a_divergence_is_named() {
     }
 }
 
+impl Recorded {
+    /// Three megabytes of output go through the executor, and so into its recording.
+    fn emit(&self) {
+        let ended = self.run(&["--", "head", "-c", "3000000", "/dev/zero"]);
+        assert_eq!(ended.expect(0).out.len(), 3_000_000);
+    }
+
+    /// Bytes of all parts.
+    fn sizes(&self, file: &str) -> u64 {
+        let len = |end: &str| std::fs::metadata(self.home.at(&format!("{file}{end}"))).map_or(0, |m| m.len());
+        ["", ".before", ".new"].iter().map(|end| len(end)).sum()
+    }
+}
+
 #[test]
-fn a_recording_that_is_full_stops_and_the_daemon_goes_on() {
-    let mut recorded = Recorded::new("300K");
-    recorded.work();
-    assert_eq!(recorded.executor.wait_for("recording-full")["level"], "warn");
-    recorded.work();
+fn a_ring_keeps_the_newest_and_the_run_before_stays_whole() {
+    const LIMIT: u64 = 4 << 20;
+    let mut recorded = Recorded::new("4M");
+    for _ in 0..5 {
+        recorded.emit();
+        assert!(recorded.sizes("exe.rec") <= LIMIT);
+    }
     assert!(recorded.executor.terminate().success());
     let path = recorded.home.at("exe.rec");
-    assert!(std::fs::metadata(&path).unwrap().len() <= 300 << 10);
+    assert!(recorded.home.at("exe.rec.before").exists() && recorded.sizes("exe.rec") > LIMIT / 3);
     let report = replay(&recorded.home, &path, 0);
-    assert_eq!((&report["verdict"], &report["tail"]), (&"same".into(), &"full".into()), "{report}");
-    // Started again, it keeps the recording of its life before.
+    assert_eq!((&report["verdict"], &report["tail"]), (&"same".into(), &"whole".into()), "{report}");
+    assert_eq!(report["gap"], Value::Null, "{report}");
+    assert!(report["before"].as_u64().unwrap() > 20 && report["events"].as_u64().unwrap() > 10, "{report}");
+    assert!(
+        report["from"].as_str() <= report["to"].as_str()
+            && report["began"].as_str() <= report["from"].as_str()
+    );
+    let told = finish(recorded.home.xxnet(["replay".as_ref(), path.as_os_str()]));
+    for words in ["events before those below are not held any more", "held from 20", "all the same"] {
+        assert!(told.expect(0).out.contains(words), "{}", told.out);
+    }
+    // Started again, it keeps both parts of its life before.
     let mut again = Daemon::executor_command(&recorded.home, &recorded.registry.address, 1, 2);
-    again.arg("--record").arg(&path);
+    again.arg("--record").arg(&path).arg("--record-size=4M");
     recorded.executor = Daemon::start(again, "registered");
+    recorded.emit();
+    recorded.emit();
     assert_eq!(replay(&recorded.home, &recorded.home.at("exe.rec.old"), 0), report);
     // One that is still being written can be looked at.
-    let report = replay(&recorded.home, &path, 0);
-    assert_eq!((&report["verdict"], &report["tail"]), (&"same".into(), &"cut".into()), "{report}");
+    let live = replay(&recorded.home, &path, 0);
+    assert_eq!((&live["verdict"], &live["tail"]), (&"same".into(), &"cut".into()), "{live}");
+
+    // The older part is damaged: told, and the newer one is run all the same.
+    let before = recorded.home.at("exe.rec.old.before");
+    let whole = std::fs::read(&before).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    std::fs::write(&before, &damaged).unwrap();
+    let less = replay(&recorded.home, &recorded.home.at("exe.rec.old"), 65);
+    assert_eq!((&less["verdict"], &less["gap"]), (&"same".into(), &"damaged".into()), "{less}");
+    assert_eq!(less["state"], report["state"]);
+    std::fs::write(&before, &whole[..20]).unwrap();
+    let ended = finish(recorded.home.xxnet(["replay".as_ref(), recorded.home.at("exe.rec.old").as_os_str()]));
+    ended.expect(65).says("its beginning is damaged");
+    assert!(ended.out.contains("all the same"), "{}", ended.out);
+    // Killed between the two renames of a turn, all is in the older part.
+    std::fs::write(&before, &whole).unwrap();
+    std::fs::remove_file(recorded.home.at("exe.rec.old")).unwrap();
+    let alone = replay(&recorded.home, &recorded.home.at("exe.rec.old"), 0);
+    assert_eq!((&alone["verdict"], &alone["tail"]), (&"same".into(), &"turned".into()), "{alone}");
+}
+
+#[test]
+fn x4_an_executor_killed_while_its_ring_turns_leaves_what_replays() {
+    let mut recorded = Recorded::new("4M");
+    let path = recorded.home.at("exe.rec");
+    for _ in 0..4 {
+        let mut command =
+            recorded.home.xxnet(["run", "--reg", &recorded.registry.address, "--retries=0", "--"]);
+        command.args(["sh", "-c", "while :; do head -c 20000 /dev/zero; sleep 0.001; done"]);
+        let running = Running::start(command);
+        // A part is full every tenth of a second or so; while one is begun, it is killed.
+        until("the ring to turn", || recorded.home.at("exe.rec.before").exists());
+        let since = Instant::now();
+        while !recorded.home.at("exe.rec.new").exists() {
+            assert!(since.elapsed() < Duration::from_secs(60), "the ring does not turn any more");
+        }
+        recorded.executor.kill();
+        drop(running);
+        assert!(recorded.sizes("exe.rec") <= 4 << 20);
+        let report = replay(&recorded.home, &path, 0);
+        assert_eq!(report["verdict"], "same", "{report}");
+        assert!(report["before"].as_u64().unwrap() > 20 && report["gap"].is_null(), "{report}");
+        let mut again = Daemon::executor_command(&recorded.home, &recorded.registry.address, 1, 2);
+        again.arg("--record").arg(&path).arg("--record-size=4M");
+        recorded.executor = Daemon::start(again, "registered");
+        assert!(!recorded.home.at("exe.rec.new").exists());
+        assert_eq!(replay(&recorded.home, &recorded.home.at("exe.rec.old"), 0), report);
+    }
+}
+
+#[test]
+fn up_records_each_machine_in_a_file_of_its_own() {
+    let home = Home::new();
+    let mut up = home.xxnet(["up", "--executors=2", "--slots=1", "--listen=127.0.0.1:0"]);
+    up.arg("--record").arg(home.at("r.rec")).arg("--record-size=16M");
+    let mut up = Running::start(up);
+    let registry = greeted(&mut up);
+    finish(home.xxnet(["run", "--reg", &registry, "--", "echo", "recorded"])).expect(0);
+    up.signal(libc::SIGINT);
+    up.finish().expect(0);
+    let mut machines = Vec::new();
+    for file in ["r-registry.rec", "r-node-1.rec", "r-node-2.rec"] {
+        let report = replay(&home, &home.at(file), 0);
+        assert_eq!((&report["verdict"], &report["tail"]), (&"same".into(), &"whole".into()), "{report}");
+        assert_eq!(report["before"], 0, "{report}");
+        machines.push(format!(
+            "{} {}",
+            report["machine"].as_str().unwrap(),
+            report["name"].as_str().unwrap()
+        ));
+    }
+    assert_eq!(machines, ["registry registry", "executor node-1", "executor node-2"]);
+    finish(home.xxnet(["up", "--record=/", "--listen=127.0.0.1:0"]))
+        .expect(2)
+        .says("names no file to record into");
 }
 
 #[test]

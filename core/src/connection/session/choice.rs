@@ -5,9 +5,10 @@
 //! answer lets the first close the others.
 
 use crate::LinkId;
+use serde::{Deserialize, Serialize};
 
 /// How one end of a session chooses.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(in crate::connection) enum Choice {
     /// The kind keeps one link a dialler: the newest is the one.
     Newest,

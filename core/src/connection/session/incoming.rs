@@ -3,9 +3,10 @@
 use super::outgoing::cost;
 use crate::pack::DataPack;
 use alloc::collections::VecDeque;
+use serde::{Deserialize, Serialize};
 
 /// Counts of one direction. `told <= taken <= received`.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(in crate::connection) struct Incoming {
     received: u64,
     taken: u64,

@@ -20,12 +20,13 @@ use crate::pack::DataPack;
 use crate::{InstanceId, Instant, Limits, LinkId};
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Established links of one session, at most.
 const STRANDS: usize = 8;
 
 /// One established link of a session.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Strand {
     pub(super) link: LinkId,
     /// The epoch of the peer's dial; `None` if we dialled.
@@ -35,7 +36,7 @@ pub(super) struct Strand {
 }
 
 /// What lives from the first link of two instances until goodbye, expiry or the peer's end.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) key: PairKey,
     pub(super) peer: PeerInfo,

@@ -3,12 +3,13 @@
 use crate::pack::{DataHeader, DataPack};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Packs from the first that is not acknowledged to the newest.
 ///
 /// Sequences count from 1. `acknowledged <= sent <= acknowledged + queue`, and what was sent and not acknowledged stays
 /// within the peer's window, but for the one pack that crosses it.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(in crate::connection) struct Outgoing {
     queue: VecDeque<DataPack>,
     /// Wire bytes of the queue.
