@@ -7,8 +7,6 @@ use crate::faults::Injection;
 use crate::mesh::Mesh;
 use crate::plan::{Kind, Nodes};
 use crate::runner::{Batch, Until, run_batch};
-use core::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 /// What was measured.
@@ -45,28 +43,6 @@ pub fn ping_pong(peers: usize, messages: u64) -> Result<Measured, Failure> {
     mesh.play(messages)?;
     let simulated = (mesh.simulated() - before) as f64 / SECOND as f64;
     Ok(Measured { count: messages, took: began.elapsed(), simulated })
-}
-
-/// The same game without anything that the simulator is for: a heap of times, a message of 64 bytes each, and nobody who looks.
-/// What a machine can do of that tells what the other rows are worth on it.
-pub fn bare(peers: usize, messages: u64) -> Measured {
-    let mut choices = Choices::seeded(1, "bare");
-    let mut queue = BinaryHeap::new();
-    for one in 0..peers as u32 {
-        for other in one + 1..peers as u32 {
-            queue.push(Reverse((choices.below(1000), one, other, vec![1_u8; 64])));
-        }
-    }
-    let began = Stopwatch::start();
-    let (mut now, mut sum) = (0, 0_u64);
-    for _ in 0..messages {
-        let Some(Reverse((at, from, to, message))) = queue.pop() else { break };
-        now = at;
-        sum = sum.wrapping_add(u64::from(message[usize::from(to as u8 & 63)]));
-        queue.push(Reverse((now + 100 + choices.below(900), to, from, message.clone())));
-    }
-    core::hint::black_box(sum);
-    Measured { count: messages, took: began.elapsed(), simulated: now as f64 / SECOND as f64 }
 }
 
 /// The processor's time of this thread, or where the system does not tell it, time.

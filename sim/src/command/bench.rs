@@ -27,26 +27,21 @@ pub(super) fn run(out: &mut impl Write, arguments: &Bench) -> Result<u8, Refusal
         let bar = if peers <= 10 { 1_500_000.0 } else { 1_000_000.0 };
         let measured = bench::ping_pong(peers, arguments.messages)
             .map_err(|failure| Refusal(failure.to_string(), failure.kind.exit_code()))?;
-        rows.push((
-            format!("messages a second, one thread, {peers} peers"),
-            measured,
-            measured.rate(),
-            Some(bar),
-        ));
-        let bare = bench::bare(peers, arguments.messages);
-        rows.push((format!("the same by a bare event loop, {peers} peers"), bare, bare.rate(), None));
+        rows.push((format!("messages a second, one thread, {peers} peers"), measured, measured.rate(), bar));
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     if arguments.seeds > 0 {
         let measured = bench::clusters(arguments.seeds, jobs);
         let what = format!("seeds of clusters a minute, {jobs} threads");
-        rows.push((what, measured, measured.rate() * 60.0, Some(2_000.0)));
+        rows.push((what, measured, measured.rate() * 60.0, 2_000.0));
     }
     for (what, measured, rate, bar) in &rows {
         let Measured { took, simulated, .. } = measured;
         let took = took.as_secs_f64();
-        let wanted = bar.map_or(String::new(), |bar| format!("wanted {bar:.0}"));
-        writeln!(out, "{what:<46}{rate:>12.0}  {wanted:<14}  ({took:.1} s, {simulated:.0} s simulated)")?;
+        writeln!(
+            out,
+            "{what:<44}{rate:>12.0}  wanted {bar:>9.0}  ({took:.1} s, {simulated:.0} s simulated)"
+        )?;
     }
     if arguments.json {
         let json: serde_json::Map<String, serde_json::Value> =
