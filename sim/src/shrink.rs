@@ -9,6 +9,7 @@ use crate::faults::PlannedFault;
 use crate::plan::{Nodes, Plan, Scenario};
 use crate::runner::run_plan;
 use crate::setup::Setup;
+use crate::talk::Talk;
 use crate::task::Task;
 use std::time::{Duration, Instant};
 
@@ -236,12 +237,15 @@ const SETUP: [fn(&mut Setup) -> bool; 14] = [
         if last {
             setup.executors.pop();
             setup.labels.truncate(setup.executors.len());
+            only_who_is_there(setup);
         }
         last
     },
     |setup| {
         let used = setup.tasks.iter().map(|task| task.publisher + 1).max().unwrap_or(1);
-        core::mem::replace(&mut setup.publishers, used) > used
+        let fewer = core::mem::replace(&mut setup.publishers, used) > used;
+        only_who_is_there(setup);
+        fewer
     },
     |setup| setup.goings.pop().is_some(),
     |setup| setup.replaced.take().is_some(),
@@ -269,9 +273,11 @@ const SETUP: [fn(&mut Setup) -> bool; 14] = [
 ];
 
 /// The same for nodes that are all alike.
-const NODES: [fn(&mut Nodes) -> bool; 3] = [
+const NODES: [fn(&mut Nodes) -> bool; 4] = [
+    |nodes| nodes.talk.as_mut().is_some_and(Talk::plainer),
     |nodes| {
-        let more = nodes.nodes > 2;
+        let suits = |talk: &Talk| talk.check(nodes.nodes - 1).is_ok();
+        let more = nodes.nodes > 2 && nodes.talk.as_ref().is_none_or(suits);
         nodes.nodes -= usize::from(more);
         more
     },
@@ -289,6 +295,12 @@ const TASK: [fn(&mut Task) -> bool; 7] = [
     |task| task.inputs.pop().is_some(),
     |task| task.steps.pop().is_some(),
 ];
+
+/// Nobody else can go.
+fn only_who_is_there(setup: &mut Setup) {
+    let who = setup.who_may_go();
+    setup.goings.retain(|going| who.contains(&going.node));
+}
 
 fn shorter(horizon: &mut u64) -> bool {
     let before = *horizon;

@@ -76,6 +76,19 @@ impl Talk {
         }
     }
 
+    /// A room less, a member less, half the bulk: whether there is something to leave out.
+    pub(crate) fn plainer(&mut self) -> bool {
+        match self {
+            Self::Chat(rooms) if rooms.len() > 1 => rooms.pop().is_some(),
+            Self::Chat(rooms) => rooms.first_mut().filter(|room| room.len() > 2).and_then(Vec::pop).is_some(),
+            Self::Bulk(largest) if *largest > 1 => {
+                *largest /= 2;
+                true
+            }
+            Self::Bulk(_) | Self::SlowReaders(_) => false,
+        }
+    }
+
     /// Whether so many nodes can talk so.
     pub(crate) fn check(&self, nodes: usize) -> Result<(), String> {
         match self {
