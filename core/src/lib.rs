@@ -101,6 +101,7 @@ mod random;
 #[doc = include_str!("../WIRE.md")]
 pub mod protocol {}
 pub mod registry;
+pub mod states;
 mod system;
 pub mod time;
 pub mod timers;
