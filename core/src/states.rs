@@ -70,6 +70,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// What tells it from all other rows of its machine, whatever its state.
+    pub fn name(&self) -> (u8, Key) {
+        (self.state.table, self.key)
+    }
+
     /// A row that hangs on no connection.
     pub fn new(key: Key, state: impl Into<State>) -> Self {
         Self { state: state.into(), key, on: None }

@@ -17,6 +17,7 @@ pub mod fault;
 pub mod faults;
 pub mod lab;
 pub mod machine;
+pub mod marks;
 pub mod plan;
 pub mod runner;
 pub mod script;

@@ -6,6 +6,7 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
 use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
+use xxnet_core::states::Row;
 use xxnet_core::{Action, Actions, Event, Instant, LinkId, Machine};
 
 /// What any machine of the world is asked.
@@ -48,6 +49,8 @@ pub trait Known: Machine {
     fn census(&self) -> [usize; 4];
     /// What is under way, waits or is owed; all zero once nothing is to do.
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
+    /// Where everything of it stands.
+    fn rows(&self, rows: &mut Vec<Row>);
     /// Panics if the machine contradicts itself in what an event of this link can have changed. `false`: it cannot tell, all
     /// of it must be looked at.
     fn check_link(&self, _link: LinkId) -> bool {
@@ -71,6 +74,8 @@ pub trait Brain: Debug {
     fn census(&self) -> [usize; 4];
     /// As [`Known::unfinished`].
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
+    /// As [`Known::rows`].
+    fn rows(&self, _rows: &mut Vec<Row>) {}
 }
 
 /// A machine and the sink that it fills.
@@ -130,6 +135,10 @@ where
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         M::unfinished(&self.machine)
     }
+
+    fn rows(&self, rows: &mut Vec<Row>) {
+        M::rows(&self.machine, rows);
+    }
 }
 
 impl Known for xxnet_core::executor::Executor {
@@ -153,6 +162,10 @@ impl Known for xxnet_core::executor::Executor {
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         Self::unfinished(self)
     }
+
+    fn rows(&self, rows: &mut Vec<Row>) {
+        Self::rows(self, rows);
+    }
 }
 
 impl Known for xxnet_core::registry::Registry {
@@ -175,6 +188,10 @@ impl Known for xxnet_core::registry::Registry {
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         Self::unfinished(self)
+    }
+
+    fn rows(&self, rows: &mut Vec<Row>) {
+        Self::rows(self, rows);
     }
 }
 
@@ -202,6 +219,10 @@ impl Known for Connections {
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         self.manager().unfinished()
     }
+
+    fn rows(&self, rows: &mut Vec<Row>) {
+        self.manager().rows(rows);
+    }
 }
 
 impl Known for xxnet_core::messenger::Messenger {
@@ -224,5 +245,9 @@ impl Known for xxnet_core::messenger::Messenger {
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         Self::unfinished(self)
+    }
+
+    fn rows(&self, rows: &mut Vec<Row>) {
+        Self::rows(self, rows);
     }
 }

@@ -5,6 +5,7 @@ use crate::cluster::{Cluster, Report};
 use crate::failure::{self, Failure};
 use crate::fault::Swarm;
 use crate::faults::Injection;
+use crate::marks::Reached;
 use crate::mesh::Mesh;
 use crate::messengers::Messengers;
 use crate::plan::{Kind, Plan, Scenario};
@@ -81,18 +82,21 @@ fn run(mut plan: Plan, injection: Injection, choices: Choices, keep: bool) -> Ou
     match &plan.scenario {
         Scenario::Cluster(setup) => {
             let mut cluster = Cluster::new(choices, setup.clone(), injection.clone(), keep);
+            cluster.world.watch();
             result = failure::guard(|| cluster.play(&injection));
             (report, trace) = cluster.report_and_trace();
             plan.faults = cluster.injected();
         }
         Scenario::Connections(nodes) => {
             let mut mesh = Mesh::new(choices, nodes, injection, keep);
+            mesh.watch();
             result = failure::guard(|| mesh.live());
             (report, trace) = mesh.report();
             plan.faults = mesh.injected();
         }
         Scenario::Messages(nodes) => {
             let mut messengers = Messengers::new(choices, nodes, injection, keep);
+            messengers.watch();
             result = failure::guard(|| messengers.live());
             (report, trace) = messengers.report();
             plan.faults = messengers.injected();
@@ -108,6 +112,8 @@ pub struct Summary {
     pub seeds: u64,
     /// What they did together; its hash combines theirs, whatever order they ended in.
     pub total: Report,
+    /// What they reached.
+    pub marks: Reached,
     /// The plans of those that failed, by seed.
     pub failures: Vec<(Plan, Failure)>,
 }
@@ -116,6 +122,7 @@ impl Summary {
     fn add(&mut self, outcome: Outcome) {
         let Outcome { seed, result, report, plan, .. } = outcome;
         self.seeds += 1;
+        self.marks.add(seed, &report.marks);
         let total = &mut self.total;
         total.faults.merge(&report.faults);
         total.tasks += report.tasks;

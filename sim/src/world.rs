@@ -10,8 +10,9 @@ use crate::disk::Disk;
 use crate::failure::{self, Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Brain, Command, Notice};
+use crate::marks::{self, Marks, Seen, Target};
 use crate::net::Net;
-use crate::process::{Processes, RunItem};
+use crate::process::{Processes, RunItem, RunKey};
 use crate::tap::{Door, Tap};
 use crate::trace::Ticked;
 use std::collections::{BTreeMap, VecDeque};
@@ -114,6 +115,8 @@ pub(crate) struct World {
     pub(crate) handled: u64,
     /// Who reads along, if a test wants to know what passes.
     pub(crate) tap: Option<Tap>,
+    /// What was reached, if somebody watches.
+    marks: Option<Marks>,
 }
 
 /// Ticks in a row at one moment before a machine counts as spinning.
@@ -136,6 +139,7 @@ impl World {
             actions: Vec::new(),
             handled: 0,
             tap: None,
+            marks: None,
         }
     }
 
@@ -172,7 +176,45 @@ impl World {
         };
         self.ctx.trace.started(self.ctx.now, u64::from(id.0), &entry.name);
         self.procs.insert(id, entry);
+        self.look(id);
         id
+    }
+
+    // ---- marks ----
+
+    /// Watches from now on what is reached.
+    pub(crate) fn watch(&mut self) {
+        self.marks = Some(Marks::new());
+        self.ctx.hits.watched = true;
+        let procs: Vec<ProcId> = self.procs.keys().copied().collect();
+        procs.into_iter().for_each(|proc| self.look(proc));
+    }
+
+    /// What was reached so far.
+    pub(crate) fn seen(&mut self) -> Seen {
+        self.judge_hits();
+        self.marks.as_ref().map(|marks| marks.seen(&self.ctx.counts)).unwrap_or_default()
+    }
+
+    /// A machine has changed.
+    fn look(&mut self, proc: ProcId) {
+        let Some(marks) = &mut self.marks else { return };
+        match self.procs.get(&proc).and_then(|proc| proc.brain.as_deref()) {
+            Some(brain) => marks.look(proc, brain),
+            None => marks.forget(proc),
+        }
+    }
+
+    /// What faults have hit, before any machine goes on.
+    fn judge_hits(&mut self) {
+        let (Some(marks), false) = (&mut self.marks, self.ctx.hits.is_empty()) else { return };
+        let (procs, net) = (&self.procs, &self.net);
+        let on = |host| procs.iter().filter(|(_, proc)| proc.host == host).map(|(id, _)| *id).collect();
+        for (fault, targets) in self.ctx.hits.take() {
+            for target in targets {
+                marks.hit(fault, target, on, |from, to| net.links_between(from, to));
+            }
+        }
     }
 
     /// The application asks a machine for something.
@@ -220,6 +262,8 @@ impl World {
     /// A process is killed. Its kernel ends its streams; its supervisor, if it has one, kills its commands and then lets go
     /// of its listening sockets.
     pub(crate) fn kill(&mut self, id: ProcId) {
+        self.ctx.hits.at(Target::Proc(id));
+        self.judge_hits();
         let Some(proc) = self.procs.get_mut(&id) else { return };
         if proc.brain.take().is_none() {
             return;
@@ -228,6 +272,7 @@ impl World {
         proc.frozen = false;
         self.ctx.trace.gone(self.ctx.now, u64::from(id.0), "its process is killed");
         let supervised = proc.supervised;
+        self.look(id);
         self.net.process_died(&mut self.ctx, id);
         if supervised {
             self.processes.executor_died(&mut self.ctx, id);
@@ -238,6 +283,8 @@ impl World {
 
     /// A host loses its power, with everything on it but its disk.
     pub(crate) fn power_off(&mut self, host: HostId) {
+        self.ctx.hits.at(Target::Host(host));
+        self.judge_hits();
         self.ctx.host_mut(host).up = false;
         self.ctx.host_mut(host).asleep = false;
         self.asleep.remove(&host);
@@ -251,6 +298,7 @@ impl World {
             proc.stash.clear();
             died.push(*id);
         }
+        died.iter().for_each(|id| self.look(*id));
         self.net.host_died(host, &died);
         self.processes.host_died(host);
     }
@@ -261,6 +309,7 @@ impl World {
 
     /// A process is stopped; its kernel, its supervisor and its commands go on.
     pub(crate) fn freeze(&mut self, id: ProcId) {
+        self.ctx.hits.at(Target::Proc(id));
         if let Some(proc) = self.procs.get_mut(&id) {
             proc.frozen = proc.brain.is_some();
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "frozen");
@@ -283,6 +332,7 @@ impl World {
 
     /// A host falls asleep: nothing on it runs, its clock goes on.
     pub(crate) fn sleep(&mut self, host: HostId) {
+        self.ctx.hits.at(Target::Host(host));
         self.ctx.host_mut(host).asleep = true;
         self.tell_state(host, "asleep");
     }
@@ -340,6 +390,10 @@ impl World {
             Item::Deadline(proc, generation) => self.tick(proc, generation),
             Item::Net(item) => {
                 self.net.proceed(&mut self.ctx, item);
+                if self.ctx.hits.is_open() {
+                    let links = self.net.links_of(item.stream());
+                    self.ctx.hits.all_at(links.into_iter().map(|(proc, link)| Target::Link(proc, link)));
+                }
                 Ok(Some(Happening::Inside))
             }
             Item::Disk(proc, action) => {
@@ -351,7 +405,9 @@ impl World {
                 Ok(Some(Happening::Inside))
             }
             Item::Run(item) => {
+                let task = run_of(&item).and_then(|run| Some((run.0, self.processes.task_of(run)?)));
                 self.processes.proceed(&mut self.ctx, &mut self.disk, item);
+                self.ctx.hits.all_at(task.map(|(proc, task)| Target::Task(proc, task)));
                 for proc in core::mem::take(&mut self.processes.released) {
                     self.net.close_listeners(&mut self.ctx, proc);
                 }
@@ -419,6 +475,7 @@ impl World {
     }
 
     fn handle(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
+        self.judge_hits();
         let now = self.ctx.now;
         let Some(proc) = self.procs.get_mut(&id) else { return Ok(None) };
         let (host, name) = (proc.host, &proc.name);
@@ -457,11 +514,13 @@ impl World {
                 self.ctx.at(at.max(now + 1), Item::Deadline(id, proc.generation));
             }
         }
+        self.look(id);
         for action in actions.drain(..) {
             self.act(id, host, action);
         }
         self.actions = actions;
         if self.ctx.fault(Fault::SpuriousTick, 5) {
+            self.ctx.hits.at(Target::Proc(id));
             let delay = self.ctx.value(0, 100 * MILLI);
             self.ctx.after(delay, Item::Deliver(id, Event::Tick));
         }
@@ -477,15 +536,21 @@ impl World {
                 if let (Some(tap), NetAction::Send { link, buffers }) = (&mut self.tap, &action) {
                     tap.bytes(id, *link, Door::Sent, buffers);
                 }
+                let target = marks::target(id, &action);
                 self.net.act(&mut self.ctx, id, host, action);
+                self.ctx.hits.all_at(target);
             }
             Action::Disk(action) => {
                 self.ctx.trace.record(now, who, name, &action);
+                let request = marks::request(&action.request);
                 self.disk.act(&mut self.ctx, id, action);
+                self.ctx.hits.all_at([Target::Disk(request)]);
             }
             Action::Process(action) => {
                 self.ctx.trace.record(now, who, name, &action);
+                let task = marks::task(id, &action);
                 self.processes.act(&mut self.ctx, &mut self.disk, id, host, action);
+                self.ctx.hits.all_at(task);
             }
             Action::Notify(notice) => {
                 self.ctx.trace.record(now, who, name, &notice);
@@ -504,6 +569,15 @@ impl World {
     ) -> Failure {
         let (node, at) = (self.name(proc).to_owned(), self.ctx.now);
         Failure { kind, oracle, what: what.into(), node, at, event: self.handled }
+    }
+}
+
+fn run_of(item: &RunItem) -> Option<RunKey> {
+    match item {
+        RunItem::Start(run) | RunItem::Awake(run) | RunItem::Deadline(run) | RunItem::Reaped(run) => {
+            Some(*run)
+        }
+        RunItem::Orphaned(_) | RunItem::Released(_) => None,
     }
 }
 
