@@ -202,9 +202,9 @@ tables! {
         /// It was not told to start.
         New = "new" => [Running Stopped];
         /// It works.
-        Running = "running" => [Ending Closing Stopped];
+        Running = "running" => [Ending Closing];
         /// It was told to stop: attempts and files are being ended.
-        Ending = "ending" => [Closing Stopped];
+        Ending = "ending" => [Closing];
         /// Only connections are left.
         Closing = "closing" => [Stopped];
         /// Nothing is left.
@@ -300,9 +300,9 @@ tables! {
         /// Not asked for: there is no connection for it.
         Waiting = "waiting" => [Requested] gone;
         /// Asked for, not answered.
-        Requested = "requested" => [Waiting Broken Receiving Closing] gone;
+        Requested = "requested" => [Broken Receiving Closing] gone;
         /// Blocks come.
-        Receiving = "receiving" => [Requested Broken Arrived Committing Closing];
+        Receiving = "receiving" => [Requested Broken Arrived Committing Closing] gone;
         /// The link has ended before all was here.
         Broken = "broken" => [Requested Closing] gone;
         /// All of it is verified; another file of the same name is still being made visible.
@@ -326,7 +326,7 @@ tables! {
         /// It was not told where to listen.
         New = "new" => [Running Stopped];
         /// It works.
-        Running = "running" => [Ending Stopped];
+        Running = "running" => [Ending];
         /// Connections are being closed.
         Ending = "ending" => [Stopped];
         /// Nothing is left.
@@ -336,9 +336,9 @@ tables! {
     /// A member of a registry.
     MemberState = "registry.member", begins [Present] {
         /// Connected, and heard of.
-        Present = "present" => [Away Suspect] gone;
+        Present = "present" => [Away Suspect Silent] gone;
         /// Its connection is gone.
-        Away = "away" => [Present Silent];
+        Away = "away" => [Present Silent] gone;
         /// Connected, and silent for long.
         Suspect = "suspect" => [Present Silent] gone;
         /// Its connection is gone, for long.
@@ -346,7 +346,7 @@ tables! {
     }
 
     /// A task as a registry knows it.
-    QueueState = "registry.task", begins [Waiting Proposed Taken] {
+    QueueState = "registry.task", begins [Waiting Proposed Taken Ended] {
         /// Nobody has it.
         Waiting = "waiting" => [Resting Proposed Taken Ended] gone;
         /// So many gave it back that nobody is asked for a while.
@@ -380,19 +380,19 @@ tables! {
         /// Of a plain kind: its link is up.
         Connected = "connected" => [Idle Closing] gone;
         /// Of a kind with sessions: its session has begun.
-        Session = "session" => [Idle] gone;
+        Session = "session" => [Idle Dialling Closing] gone;
         /// It listens, or is about to.
         Listening = "listening" => [Idle Unlistening] gone;
         /// Its last words are on their way.
-        Closing = "closing" => [Idle] gone;
+        Closing = "closing" => [Idle Resolving Dialling] gone;
         /// Its listening socket is being closed.
         Unlistening = "unlistening" => [Idle] gone;
     }
 
     /// A session.
-    SessionState = "connection.session", begins [Linked] {
+    SessionState = "connection.session", begins [Linked Cut Closing] {
         /// It has one link.
-        Linked = "linked" => [Several Cut Closing] gone;
+        Linked = "linked" => [Several Cut Redialling Closing] gone;
         /// It has more than one.
         Several = "several" => [Linked Closing] gone;
         /// It has none, and does not dial.
@@ -404,7 +404,7 @@ tables! {
     }
 
     /// A link.
-    LinkState = "link", begins [Dialling AwaitHello] {
+    LinkState = "link", begins [Dialling AwaitHello Closed] {
         /// TCP connects.
         Dialling = "dialling" => [HelloSent Closed] gone;
         /// Dialler: Welcome is awaited.
@@ -450,15 +450,15 @@ tables! {
     }
 
     /// A peer of a messenger.
-    PeerState = "messenger.peer", begins [Waiting Dialling Connected] {
+    PeerState = "messenger.peer", begins [Dialling Connected] {
         /// No session, and a pause before the next dial.
         Waiting = "waiting" => [Dialling Connected] gone;
         /// No session, and it is being dialled.
         Dialling = "dialling" => [Waiting Connected Here] gone;
         /// It has a session.
-        Connected = "connected" => [Waiting Dialling] gone;
+        Connected = "connected" => [Dialling] gone;
         /// It turned out to be ourselves.
-        Here = "here" => [Dialling] gone;
+        Here = "here" => [] gone;
     }
 }
 

@@ -5,6 +5,7 @@
 //! invariants after each event and the promises of the whole, and at the end demands that everything has ended well.
 #![forbid(unsafe_code)]
 
+pub mod aim;
 pub mod bench;
 pub mod calm;
 pub mod choices;

@@ -6,7 +6,7 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
 use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
-use xxnet_core::states::Row;
+use xxnet_core::states::{Row, State};
 use xxnet_core::{Action, Actions, Event, Instant, LinkId, Machine};
 
 /// What any machine of the world is asked.
@@ -51,6 +51,10 @@ pub trait Known: Machine {
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
     /// Where everything of it stands.
     fn rows(&self, rows: &mut Vec<Row>);
+    /// Where one link stands, if bytes on a link can change nothing that is not told or done on it.
+    fn link_state(&self, _link: LinkId) -> Option<State> {
+        None
+    }
     /// Panics if the machine contradicts itself in what an event of this link can have changed. `false`: it cannot tell, all
     /// of it must be looked at.
     fn check_link(&self, _link: LinkId) -> bool {
@@ -76,6 +80,10 @@ pub trait Brain: Debug {
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
     /// As [`Known::rows`].
     fn rows(&self, _rows: &mut Vec<Row>) {}
+    /// As [`Known::link_state`].
+    fn link_state(&self, _link: LinkId) -> Option<State> {
+        None
+    }
 }
 
 /// A machine and the sink that it fills.
@@ -138,6 +146,10 @@ where
 
     fn rows(&self, rows: &mut Vec<Row>) {
         M::rows(&self.machine, rows);
+    }
+
+    fn link_state(&self, link: LinkId) -> Option<State> {
+        M::link_state(&self.machine, link)
     }
 }
 
@@ -222,6 +234,10 @@ impl Known for Connections {
 
     fn rows(&self, rows: &mut Vec<Row>) {
         self.manager().rows(rows);
+    }
+
+    fn link_state(&self, link: LinkId) -> Option<State> {
+        self.manager().link_state(link).map(State::from)
     }
 }
 

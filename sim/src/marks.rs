@@ -11,20 +11,23 @@
 mod hits;
 mod ledger;
 mod products;
+mod quiet;
 mod reached;
 
 pub(crate) use hits::{Hits, Target, target, task};
 pub use ledger::{Ledger, Verdict};
+pub(crate) use quiet::Reach;
 pub use reached::{Reached, Seen};
 
+use crate::clock::Micros;
 use crate::context::ProcId;
 use crate::fault::{Counts, Fault};
-use crate::machine::Brain;
+use crate::machine::{Brain, Notice};
 use core::fmt;
 use std::collections::BTreeMap;
-use xxnet_core::LinkId;
 use xxnet_core::disk::DiskRequest;
 use xxnet_core::states::{Key, Row, State};
+use xxnet_core::{Action, LinkId};
 
 /// Something that a run may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +132,16 @@ pub(crate) struct Marks {
     views: BTreeMap<ProcId, Vec<Row>>,
     /// The next view, made here.
     next: Vec<Row>,
+    /// When each row came to each state, if somebody wants to know.
+    pub(crate) moments: Option<Vec<Moment>>,
+}
+
+/// A row of a process came to a state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Micros,
+    pub(crate) proc: ProcId,
+    pub(crate) state: State,
 }
 
 /// States, and what is before and behind all of them.
@@ -144,17 +157,31 @@ impl Marks {
             slow: [0; REQUESTS.len()],
             views: BTreeMap::new(),
             next: Vec::new(),
+            moments: None,
         }
     }
 
-    /// A machine begins, or has handled an event.
-    pub(crate) fn look(&mut self, proc: ProcId, brain: &dyn Brain) {
+    /// A machine begins, or has handled an event; what that can have changed, and what it did about it.
+    pub(crate) fn look(
+        &mut self,
+        (at, proc): (Micros, ProcId),
+        brain: &dyn Brain,
+        reach: Reach,
+        actions: &[Action<Notice>],
+    ) {
+        let view = self.views.entry(proc).or_default();
+        if reach.is_quiet(brain, actions, view) {
+            return;
+        }
         self.next.clear();
         brain.rows(&mut self.next);
-        let view = self.views.entry(proc).or_default();
         if *view != self.next {
             core::mem::swap(view, &mut self.next);
             compare(&mut self.steps, &self.next, view);
+            if let Some(moments) = &mut self.moments {
+                let new = view.iter().filter(|row| !self.next.contains(row));
+                moments.extend(new.map(|row| Moment { at, proc, state: row.state }));
+            }
         }
     }
 

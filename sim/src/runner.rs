@@ -10,6 +10,7 @@ use crate::mesh::Mesh;
 use crate::messengers::Messengers;
 use crate::plan::{Kind, Plan, Scenario};
 use crate::setup::Setup;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -202,6 +203,24 @@ pub fn run_batch(batch: &Batch, mut progress: impl FnMut(u64, usize)) -> Summary
     });
     summary.failures.sort_by_key(|(plan, _)| plan.seed);
     summary
+}
+
+/// Runs the plans of a folder; what they have reached together.
+///
+/// # Errors
+/// A plan that cannot be read.
+pub fn run_corpus(folder: &Path) -> Result<Reached, String> {
+    let wrong = |path: &Path, what: &dyn core::fmt::Display| format!("{}: {what}", path.display());
+    let entries = std::fs::read_dir(folder).map_err(|error| wrong(folder, &error))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    let mut reached = Reached::default();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&path, &error))?;
+        let plan = Plan::parse(&text).map_err(|error| wrong(&path, &error))?;
+        reached.add(plan.seed, &run_plan(&plan, false).report.marks);
+    }
+    Ok(reached)
 }
 
 #[cfg(test)]

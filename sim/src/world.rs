@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::failure::{self, Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Brain, Command, Notice};
-use crate::marks::{self, Marks, Seen, Target};
+use crate::marks::{self, Marks, Moment, Reach, Seen, Target};
 use crate::net::Net;
 use crate::process::{Processes, RunItem, RunKey};
 use crate::tap::{Door, Tap};
@@ -190,17 +190,28 @@ impl World {
         procs.into_iter().for_each(|proc| self.look(proc));
     }
 
+    /// Also keeps when each state was come to.
+    pub(crate) fn keep_moments(&mut self) {
+        self.watch();
+        self.marks.iter_mut().for_each(|marks| marks.moments = Some(Vec::new()));
+    }
+
+    /// These moments.
+    pub(crate) fn moments(&mut self) -> Vec<Moment> {
+        self.marks.as_mut().and_then(|marks| marks.moments.take()).unwrap_or_default()
+    }
+
     /// What was reached so far.
     pub(crate) fn seen(&mut self) -> Seen {
         self.judge_hits();
         self.marks.as_ref().map(|marks| marks.seen(&self.ctx.counts)).unwrap_or_default()
     }
 
-    /// A machine has changed.
+    /// A machine has begun or is gone.
     fn look(&mut self, proc: ProcId) {
         let Some(marks) = &mut self.marks else { return };
         match self.procs.get(&proc).and_then(|proc| proc.brain.as_deref()) {
-            Some(brain) => marks.look(proc, brain),
+            Some(brain) => marks.look((self.ctx.now, proc), brain, Reach::All, &[]),
             None => marks.forget(proc),
         }
     }
@@ -494,8 +505,11 @@ impl World {
         }
         let local = self.ctx.hosts[usize::from(host.0)].clock.local(now);
         let mut actions = core::mem::take(&mut self.actions);
-        let scope = Scope::of(&event);
+        let (scope, reach) = (Scope::of(&event), Reach::of(&event));
         brain.handle(local, event, &mut actions);
+        if let Some(marks) = &mut self.marks {
+            marks.look((now, id), brain.as_ref(), reach, &actions);
+        }
         self.handled += 1;
         let due = proc.unchecked >= UNCHECKED * brain.census()[0];
         if due || !scope.check(brain.as_ref(), &actions) {
@@ -514,7 +528,6 @@ impl World {
                 self.ctx.at(at.max(now + 1), Item::Deadline(id, proc.generation));
             }
         }
-        self.look(id);
         for action in actions.drain(..) {
             self.act(id, host, action);
         }

@@ -3,6 +3,7 @@
 use super::manager::ConnectionManager;
 use super::session::Session;
 use super::tables::{Connection, Dialing, Entry, Listener, ListenerPhase, Owner, State};
+use crate::LinkId;
 use crate::link::Phase;
 use crate::states::{Key, LineState, LinkState, ListenerState, Row, SessionState};
 use alloc::vec::Vec;
@@ -17,6 +18,7 @@ impl ConnectionManager {
                 rows.push(Row::new(Key::Connection(*id), session.standing(dials)).on(*id));
             }
         }
+        rows.reserve(self.links.len() + self.listeners.len());
         rows.extend(self.links.iter().map(|(id, entry)| {
             let on = match entry.owner {
                 Owner::Connection(id) => Some(id),
@@ -26,6 +28,11 @@ impl ConnectionManager {
         }));
         let listeners = self.listeners.iter();
         rows.extend(listeners.map(|(id, listener)| Row::new(Key::Listener(*id), listener.standing())));
+    }
+
+    /// Where one link stands, while it exists.
+    pub fn link_state(&self, id: LinkId) -> Option<LinkState> {
+        self.links.get(&id).map(Entry::standing)
     }
 }
 

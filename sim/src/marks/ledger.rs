@@ -124,6 +124,11 @@ impl Ledger {
         text
     }
 
+    /// Whether it says that nobody reaches a mark.
+    pub fn is_never(&self, mark: &str) -> bool {
+        matches!(self.entries.get(mark), Some(Entry::Never(_)))
+    }
+
     /// What is never reached without a reason.
     pub fn unexplained(&self) -> Vec<&str> {
         let unexplained = |(_, entry): &(&String, &Entry)| **entry == Entry::Never(UNKNOWN.to_owned());

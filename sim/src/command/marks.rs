@@ -1,0 +1,107 @@
+//! `run --marks`: what was reached, what never, and what the list of marks says to that.
+
+use super::{NO_INPUT, Refusal, Run, write, write_text};
+use crate::aim;
+use crate::failure::FailureKind;
+use crate::marks::{Ledger, Mark, Reached};
+use crate::runner::{self, Summary};
+use clap::Args;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// What at most so many seeds reach is told with one of them.
+const RARE: u64 = 3;
+
+/// Tells of marks what was asked for; answers the exit code.
+pub(super) fn tell(out: &mut impl Write, arguments: &Run, summary: &Summary) -> Result<u8, Refusal> {
+    if arguments.marks {
+        list(out, &summary.marks)?;
+    }
+    for (mark, times) in summary.marks.unlisted() {
+        writeln!(out, "a step that no table has: {mark} (seed {})", times.first)?;
+    }
+    match &arguments.marks_file {
+        Some(path) => compare(out, path, arguments.update, summary),
+        None => Ok(0),
+    }
+}
+
+fn list(out: &mut impl Write, reached: &Reached) -> io::Result<()> {
+    writeln!(out, "marks never reached")?;
+    reached.never().iter().try_for_each(|mark| writeln!(out, "  {mark}"))?;
+    writeln!(out, "marks reached by {RARE} seeds or fewer")?;
+    let rare = reached.rare(RARE);
+    rare.iter().try_for_each(|(mark, times)| writeln!(out, "  {mark} (seed {})", times.first))
+}
+
+/// Holds what was reached against the list, or writes that anew.
+fn compare(
+    out: &mut impl Write,
+    path: &std::path::Path,
+    update: bool,
+    summary: &Summary,
+) -> Result<u8, Refusal> {
+    let unread = |what: String| Refusal(format!("{}: {what}", path.display()), NO_INPUT);
+    let older = match std::fs::read_to_string(path) {
+        Ok(text) => Some(Ledger::parse(&text).map_err(unread)?),
+        Err(error) if update && error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(unread(error.to_string())),
+    };
+    let corpus = runner::run_corpus(&path.with_file_name("corpus")).map_err(unread)?;
+    if update {
+        let ledger = Ledger::of(summary.seeds, &summary.marks, &corpus, older.as_ref());
+        write_text(path, &ledger.text())?;
+        for mark in ledger.unexplained() {
+            writeln!(out, "never reached, and nobody says why: {mark}")?;
+        }
+    }
+    let ledger = if update { None } else { older };
+    let verdict =
+        ledger.map(|ledger| ledger.judge(summary.seeds, &summary.marks, &corpus)).unwrap_or_default();
+    write!(out, "{verdict}")?;
+    Ok(if verdict.is_well() { 0 } else { FailureKind::Liveness.exit_code() })
+}
+
+/// For JSON: how many, and what was not or hardly reached.
+pub(super) fn json(reached: &Reached) -> serde_json::Value {
+    let (count, of) = reached.counts();
+    let names = |marks: Vec<Mark>| marks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let rare: serde_json::Map<String, serde_json::Value> =
+        reached.rare(RARE).iter().map(|(mark, times)| (mark.to_string(), times.first.into())).collect();
+    let unlisted: serde_json::Map<String, serde_json::Value> =
+        reached.unlisted().iter().map(|(mark, times)| (mark.to_string(), times.first.into())).collect();
+    serde_json::json!({
+        "reached": count, "of": of, "never": names(reached.never()), "rare": rare, "unlisted": unlisted,
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Aim {
+    /// The list of marks.
+    #[arg(long, value_name = "FILE")]
+    marks_file: PathBuf,
+    /// Where the plans are written.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// How many clusters are tried.
+    #[arg(long, default_value_t = 400)]
+    seeds: u64,
+}
+
+impl Aim {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<u8, Refusal> {
+        let unread = |what: String| Refusal(format!("{}: {what}", self.marks_file.display()), NO_INPUT);
+        let text = std::fs::read_to_string(&self.marks_file).map_err(|error| unread(error.to_string()))?;
+        let ledger = Ledger::parse(&text).map_err(unread)?;
+        let never = |mark: &Mark| ledger.is_never(&mark.to_string());
+        let mut wanted: BTreeSet<Mark> = Mark::all().into_iter().filter(never).collect();
+        for plan in aim::plans(&mut wanted, 0..self.seeds) {
+            let path = self.out.join(format!("aimed-{}.json", plan.seed));
+            write(&path, &plan)?;
+            writeln!(out, "{}: {}", path.display(), plan.why)?;
+        }
+        wanted.iter().try_for_each(|mark| writeln!(out, "not reached: {mark}"))?;
+        Ok(0)
+    }
+}
