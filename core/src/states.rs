@@ -300,11 +300,11 @@ tables! {
         /// Not asked for: there is no connection for it.
         Waiting = "waiting" => [Requested] gone;
         /// Asked for, not answered.
-        Requested = "requested" => [Broken Receiving Closing] gone;
+        Requested = "requested" => [Broken Receiving Committing Closing] gone;
         /// Blocks come.
         Receiving = "receiving" => [Requested Broken Arrived Committing Closing] gone;
-        /// The link has ended before all was here.
-        Broken = "broken" => [Requested Closing] gone;
+        /// The link has ended before all was known to be here.
+        Broken = "broken" => [Requested Committing Closing] gone;
         /// All of it is verified; another file of the same name is still being made visible.
         Arrived = "arrived" => [Committing Closing];
         /// It is being made visible.
@@ -376,11 +376,11 @@ tables! {
         /// A name is being looked up for its first link.
         Resolving = "resolving" => [Idle Dialling] gone;
         /// Its first link is being made.
-        Dialling = "dialling" => [Idle Connected Session] gone;
+        Dialling = "dialling" => [Idle Connected Session Closing] gone;
         /// Of a plain kind: its link is up.
         Connected = "connected" => [Idle Closing] gone;
         /// Of a kind with sessions: its session has begun.
-        Session = "session" => [Idle Dialling Closing] gone;
+        Session = "session" => [Idle Resolving Dialling Closing] gone;
         /// It listens, or is about to.
         Listening = "listening" => [Idle Unlistening] gone;
         /// Its last words are on their way.
@@ -394,7 +394,7 @@ tables! {
         /// It has one link.
         Linked = "linked" => [Several Cut Redialling Closing] gone;
         /// It has more than one.
-        Several = "several" => [Linked Closing] gone;
+        Several = "several" => [Linked Cut Closing] gone;
         /// It has none, and does not dial.
         Cut = "cut" => [Linked Redialling Closing] gone;
         /// It has none, and dials.

@@ -4,7 +4,7 @@
 use crate::machine::{Brain, Command, Notice};
 use xxnet_core::connection::{ConnectionCommand, ConnectionEvent, ConnectionNotice};
 use xxnet_core::net::{NetAction, NetEvent};
-use xxnet_core::states::{Key, Row};
+use xxnet_core::states::{Key, Row, SessionState, State};
 use xxnet_core::{Action, Event, LinkId};
 
 /// What an event can have changed, before it is handled.
@@ -38,7 +38,10 @@ impl Reach {
             Self::Link(link) => {
                 let Some(state) = brain.link_state(link) else { return false };
                 let own = |row: &&Row| row.key == Key::Link(link);
-                actions.iter().all(|action| is_traffic(action, link))
+                // Where a session has several links, a word on one decides about the others.
+                let several = State::from(SessionState::Several);
+                view.iter().all(|row| row.state != several)
+                    && actions.iter().all(|action| is_traffic(action, link))
                     && view.iter().rev().find(own).is_some_and(|row| row.state == state)
             }
         }
