@@ -1,4 +1,5 @@
-//! Plans that reach certain marks: a fault of a process, or between hosts, at the very moment at which something is in a state.
+//! Plans that reach certain marks: those that do so by themselves, and those in which a fault strikes at the very moment at which
+//! something is in a state.
 //!
 //! Chance rarely strikes what lasts for milliseconds. But a run is a function of its plan, and a strike changes nothing before
 //! it: so a plan is run, the moment is looked up at which a process has a row in the wanted state, the strike is put right
@@ -11,10 +12,11 @@ use crate::cluster::Cluster;
 use crate::failure;
 use crate::fault::{Fault, Swarm};
 use crate::faults::{Injection, PlannedFault};
-use crate::marks::{Mark, Seen};
+use crate::marks::{Mark, Moment, Seen};
 use crate::plan::{Kind, Plan, Scenario};
 use crate::runner;
 use std::collections::BTreeSet;
+use xxnet_core::states::State;
 
 /// Strikes that a plan gets at most.
 const MOST: usize = 12;
@@ -23,51 +25,52 @@ const PAUSE: Micros = 2 * SECOND;
 /// How long each lasts.
 const LASTS: Micros = 3 * SECOND;
 
-/// Plans for these marks, of clusters that these seeds draw; what they reach is taken out of what is wanted.
-pub fn plans(wanted: &mut BTreeSet<Mark>, seeds: core::ops::Range<u64>) -> Vec<Plan> {
-    let mut plans = Vec::new();
-    for seed in seeds {
-        if !wanted.iter().any(|mark| aimed(*mark).is_some()) {
-            break;
-        }
-        // Some without any other fault: those are the shortest plans.
-        let swarm = (seed % 2 == 0).then(Swarm::none);
-        let drawn = runner::run_seed(seed, Some(Kind::Cluster), swarm.as_ref(), false).plan;
-        let Some((plan, reached)) = aim(drawn, wanted) else { continue };
-        reached.iter().for_each(|mark| _ = wanted.remove(mark));
-        let names: Vec<String> = reached.iter().map(ToString::to_string).collect();
-        let why = format!("It strikes where chance rarely does. {}", names.join("; "));
-        plans.push(Plan { why, ..thinner(plan, &reached) });
+/// Three plans of a seed: a cluster without any fault, one with those that have no time, and whatever the seed draws.
+pub fn bases(seed: u64) -> Vec<Plan> {
+    let calm = runner::run_seed(seed, Some(Kind::Cluster), Some(&Swarm::none()), false).plan;
+    let mut untimed = runner::run_seed(seed, Some(Kind::Cluster), None, false).plan;
+    untimed.faults.retain(|fault| fault.at_us.is_none());
+    vec![calm, untimed, runner::run_one(seed, false).plan]
+}
+
+/// A plan made of this one for as many of these marks as it can reach, and which; those are taken out of what is wanted.
+pub fn plan(base: Plan, wanted: &mut BTreeSet<Mark>) -> Option<(Plan, BTreeSet<Mark>)> {
+    let own = run(&base)?.seen;
+    let mut reached: BTreeSet<Mark> =
+        wanted.iter().filter(|mark| own.0.contains_key(mark)).copied().collect();
+    let plan = aim(base, wanted, &mut reached)?;
+    if reached.is_empty() {
+        return None;
     }
-    plans
+    reached.iter().for_each(|mark| _ = wanted.remove(mark));
+    let names: Vec<String> = reached.iter().map(ToString::to_string).collect();
+    let why = format!("What chance rarely brings about: {}.", names.join("; "));
+    Some((Plan { why, ..thinner(plan, &reached) }, reached))
 }
 
 /// The fault and the state of a mark that a strike at some time can reach.
-fn aimed(mark: Mark) -> Option<(Fault, xxnet_core::states::State)> {
+fn aimed(mark: Mark) -> Option<(Fault, State)> {
     match mark {
         Mark::Strike(fault, state) if crate::cluster::is_strike(fault) => Some((fault, state)),
         _ => None,
     }
 }
 
-/// The plan with strikes for as much of what is wanted as it offers, and what they have reached.
-fn aim(mut plan: Plan, wanted: &BTreeSet<Mark>) -> Option<(Plan, BTreeSet<Mark>)> {
-    plan.faults.retain(|fault| fault.at_us.is_none());
-    let mut reached = BTreeSet::new();
+/// The plan with strikes for as much of what is wanted as it offers; what they reach is noted.
+fn aim(mut plan: Plan, wanted: &BTreeSet<Mark>, reached: &mut BTreeSet<Mark>) -> Option<Plan> {
     let mut from = 0;
     for _ in 0..MOST {
         let run = run(&plan)?;
-        let next = run.moments.iter().find_map(|(at, name, state)| {
+        let next = run.moments.iter().filter(|(at, ..)| *at >= from).find_map(|(at, name, state)| {
             let fits = |mark: &&Mark| {
                 !reached.contains(*mark)
                     && aimed(**mark).is_some_and(|(fault, of)| of == *state && suits(fault, name))
             };
-            let mark = wanted.iter().find(fits).filter(|_| *at >= from)?;
-            Some((*mark, *at, name.clone()))
+            Some((*wanted.iter().find(fits)?, *at, name.clone()))
         });
         let Some((mark, at, place)) = next else { break };
         from = at + PAUSE;
-        let Mark::Strike(fault, _) = mark else { break };
+        let Some((fault, _)) = aimed(mark) else { break };
         let values = match fault {
             Fault::Partition | Fault::OneWayPartition => vec![LASTS, 0, 0],
             _ => vec![LASTS],
@@ -75,13 +78,14 @@ fn aim(mut plan: Plan, wanted: &BTreeSet<Mark>) -> Option<(Plan, BTreeSet<Mark>)
         let strike = PlannedFault { fault, place, nth: None, at_us: Some(at + 1), values };
         let mut with = plan.clone();
         with.faults.push(strike);
-        // Something else may have come first in that microsecond.
-        if self::run(&with).is_some_and(|run| run.seen.0.contains_key(&mark)) {
+        // Something else may have come first in that microsecond; and what was reached later must not be lost.
+        let all = |seen: &Seen| reached.iter().chain([&mark]).all(|mark| seen.0.contains_key(mark));
+        if self::run(&with).is_some_and(|run| all(&run.seen)) {
             reached.insert(mark);
             plan = with;
         }
     }
-    (!reached.is_empty()).then_some((plan, reached))
+    Some(plan)
 }
 
 /// Whether such a strike may befall a node of this name.
@@ -99,11 +103,26 @@ fn suits(fault: Fault, node: &str) -> bool {
 fn thinner(mut plan: Plan, reached: &BTreeSet<Mark>) -> Plan {
     let enough =
         |plan: &Plan| run(plan).is_some_and(|run| reached.iter().all(|mark| run.seen.0.contains_key(mark)));
-    let mut at = plan.faults.len();
+    // Many at a time first, for most of them are of no account.
+    let mut part = plan.faults.len().div_ceil(2);
+    while part > 0 {
+        let mut at = 0;
+        while at < plan.faults.len() {
+            let mut without = plan.clone();
+            without.faults.drain(at..(at + part).min(plan.faults.len()));
+            if enough(&without) {
+                plan = without;
+            } else {
+                at += part;
+            }
+        }
+        part = if part == 1 { 0 } else { part.div_ceil(2) };
+    }
+    let mut at = tasks(&mut plan).map_or(0, |tasks| tasks.len());
     while at > 0 {
         at -= 1;
         let mut without = plan.clone();
-        without.faults.remove(at);
+        tasks(&mut without).map(|tasks| tasks.remove(at));
         if enough(&without) {
             plan = without;
         }
@@ -112,23 +131,32 @@ fn thinner(mut plan: Plan, reached: &BTreeSet<Mark>) -> Plan {
     runner::run_plan(&plan, false).plan
 }
 
+fn tasks(plan: &mut Plan) -> Option<&mut Vec<crate::task::Task>> {
+    match &mut plan.scenario {
+        Scenario::Cluster(setup) => Some(&mut setup.tasks),
+        Scenario::Connections(_) | Scenario::Messages(_) => None,
+    }
+}
+
 struct Run {
     /// When a row of which node came to which state, while faults are on.
-    moments: Vec<(Micros, String, xxnet_core::states::State)>,
+    moments: Vec<(Micros, String, State)>,
     seen: Seen,
 }
 
-/// Runs the plan of a cluster; `None` if it fails, or is none.
+/// Runs a plan; `None` if it fails. Moments are those of clusters.
 fn run(plan: &Plan) -> Option<Run> {
-    let Scenario::Cluster(setup) = &plan.scenario else { return None };
+    let Scenario::Cluster(setup) = &plan.scenario else {
+        let outcome = runner::run_plan(plan, false);
+        return outcome.result.ok().map(|()| Run { moments: Vec::new(), seen: outcome.report.marks });
+    };
     let injection = Injection::Planned(plan.faults.clone());
     let choices = Choices::seeded(plan.seed, "world");
     let mut cluster = Cluster::new(choices, setup.clone(), injection.clone(), false);
     cluster.world.keep_moments();
     failure::guard(|| cluster.play(&injection)).ok()?;
-    let moments = cluster.world.moments().into_iter().filter(|moment| moment.at < setup.horizon_us);
-    let moments = moments.map(|moment| (moment.at, moment.proc, moment.state)).collect::<Vec<_>>();
-    let name = |(at, proc, state)| (at, cluster.world.name(proc).to_owned(), state);
-    let moments = moments.into_iter().map(name).collect();
+    let moments = cluster.world.moments();
+    let name = |moment: Moment| (moment.at, cluster.world.name(moment.proc).to_owned(), moment.state);
+    let moments = moments.into_iter().filter(|moment| moment.at < setup.horizon_us).map(name).collect();
     Some(Run { moments, seen: cluster.world.seen() })
 }

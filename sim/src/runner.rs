@@ -205,19 +205,29 @@ pub fn run_batch(batch: &Batch, mut progress: impl FnMut(u64, usize)) -> Summary
     summary
 }
 
+/// The plans of a folder, by name.
+///
+/// # Errors
+/// One that cannot be read.
+pub fn corpus(folder: &Path) -> Result<Vec<Plan>, String> {
+    let wrong = |path: &Path, what: &dyn core::fmt::Display| format!("{}: {what}", path.display());
+    let entries = std::fs::read_dir(folder).map_err(|error| wrong(folder, &error))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&path, &error))?;
+        Plan::parse(&text).map_err(|error| wrong(&path, &error))
+    };
+    paths.into_iter().map(read).collect()
+}
+
 /// Runs the plans of a folder; what they have reached together.
 ///
 /// # Errors
 /// A plan that cannot be read.
 pub fn run_corpus(folder: &Path) -> Result<Reached, String> {
-    let wrong = |path: &Path, what: &dyn core::fmt::Display| format!("{}: {what}", path.display());
-    let entries = std::fs::read_dir(folder).map_err(|error| wrong(folder, &error))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
     let mut reached = Reached::default();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&path, &error))?;
-        let plan = Plan::parse(&text).map_err(|error| wrong(&path, &error))?;
+    for plan in corpus(folder)? {
         reached.add(plan.seed, &run_plan(&plan, false).report.marks);
     }
     Ok(reached)

@@ -84,8 +84,11 @@ pub(super) struct Aim {
     /// Where the plans are written.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// How many clusters are tried.
-    #[arg(long, default_value_t = 400)]
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    start: u64,
+    /// How many seeds are tried, behind the plans of the corpus beside the list.
+    #[arg(long, default_value_t = 200)]
     seeds: u64,
 }
 
@@ -96,8 +99,12 @@ impl Aim {
         let ledger = Ledger::parse(&text).map_err(unread)?;
         let never = |mark: &Mark| ledger.is_never(&mark.to_string());
         let mut wanted: BTreeSet<Mark> = Mark::all().into_iter().filter(never).collect();
-        for plan in aim::plans(&mut wanted, 0..self.seeds) {
-            let path = self.out.join(format!("aimed-{}.json", plan.seed));
+        let corpus = runner::corpus(&self.marks_file.with_file_name("corpus")).map_err(unread)?;
+        let drawn = (self.start..self.start.saturating_add(self.seeds)).flat_map(aim::bases);
+        for base in corpus.into_iter().chain(drawn) {
+            let Some((plan, _)) = aim::plan(base, &mut wanted) else { continue };
+            let name = |number| self.out.join(format!("aimed-{number}.json"));
+            let Some(path) = (1..).map(name).find(|path| !path.exists()) else { break };
             write(&path, &plan)?;
             writeln!(out, "{}: {}", path.display(), plan.why)?;
         }
