@@ -97,9 +97,11 @@ impl Aim {
         let unread = |what: String| Refusal(format!("{}: {what}", self.marks_file.display()), NO_INPUT);
         let text = std::fs::read_to_string(&self.marks_file).map_err(|error| unread(error.to_string()))?;
         let ledger = Ledger::parse(&text).map_err(unread)?;
-        let never = |mark: &Mark| ledger.is_never(&mark.to_string());
+        let folder = self.marks_file.with_file_name("corpus");
+        let corpus = runner::corpus(&folder).map_err(unread)?;
+        let reached = runner::run_corpus(&folder).map_err(unread)?;
+        let never = |mark: &Mark| ledger.is_never(&mark.to_string()) && reached.times(*mark).is_none();
         let mut wanted: BTreeSet<Mark> = Mark::all().into_iter().filter(never).collect();
-        let corpus = runner::corpus(&self.marks_file.with_file_name("corpus")).map_err(unread)?;
         let drawn = (self.start..self.start.saturating_add(self.seeds)).flat_map(aim::bases);
         for base in corpus.into_iter().chain(drawn) {
             let Some((plan, _)) = aim::plan(base, &mut wanted) else { continue };
