@@ -160,3 +160,20 @@ fn run(plan: &Plan) -> Option<Run> {
     let moments = moments.into_iter().filter(|moment| moment.at < setup.horizon_us).map(name).collect();
     Some(Run { moments, seen: cluster.world.seen() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xxnet_core::states::AttemptState;
+
+    #[test]
+    fn a_plan_is_aimed_at_a_moment_and_has_nothing_else() {
+        let mark = Mark::Strike(Fault::ProcessFreeze, AttemptState::Folder.into());
+        let mut wanted = BTreeSet::from([mark]);
+        let calm = bases(0).swap_remove(0);
+        let (plan, reached) = plan(calm, &mut wanted).expect("an attempt of some task has a folder made");
+        assert!(reached.contains(&mark) && wanted.is_empty());
+        assert_eq!(plan.faults.len(), 1, "{}", plan.text());
+        assert!(runner::run_plan(&plan, false).report.marks.0.contains_key(&mark));
+    }
+}

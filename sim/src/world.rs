@@ -3,6 +3,8 @@
 //! It does what a runtime does at the machines' two doors: carries their actions out in order, brings completions back as
 //! events, calls a tick at the deadline. After every event the machine's own invariants are checked.
 
+mod watch;
+
 use crate::choices::Place;
 use crate::clock::{MILLI, Micros};
 use crate::context::{Context, HostId, Item, ProcId};
@@ -10,9 +12,9 @@ use crate::disk::Disk;
 use crate::failure::{self, Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Brain, Command, Notice};
-use crate::marks::{self, Marks, Moment, Reach, Seen, Target};
+use crate::marks::{self, Marks, Reach, Target};
 use crate::net::Net;
-use crate::process::{Processes, RunItem, RunKey};
+use crate::process::{Processes, RunItem};
 use crate::tap::{Door, Tap};
 use crate::trace::Ticked;
 use std::collections::{BTreeMap, VecDeque};
@@ -180,54 +182,6 @@ impl World {
         id
     }
 
-    // ---- marks ----
-
-    /// Watches from now on what is reached.
-    pub(crate) fn watch(&mut self) {
-        self.marks = Some(Marks::new());
-        self.ctx.hits.watched = true;
-        let procs: Vec<ProcId> = self.procs.keys().copied().collect();
-        procs.into_iter().for_each(|proc| self.look(proc));
-    }
-
-    /// Also keeps when each state was come to.
-    pub(crate) fn keep_moments(&mut self) {
-        self.watch();
-        self.marks.iter_mut().for_each(|marks| marks.moments = Some(Vec::new()));
-    }
-
-    /// These moments.
-    pub(crate) fn moments(&mut self) -> Vec<Moment> {
-        self.marks.as_mut().and_then(|marks| marks.moments.take()).unwrap_or_default()
-    }
-
-    /// What was reached so far.
-    pub(crate) fn seen(&mut self) -> Seen {
-        self.judge_hits();
-        self.marks.as_ref().map(|marks| marks.seen(&self.ctx.counts)).unwrap_or_default()
-    }
-
-    /// A machine has begun or is gone.
-    fn look(&mut self, proc: ProcId) {
-        let Some(marks) = &mut self.marks else { return };
-        match self.procs.get(&proc).and_then(|proc| proc.brain.as_deref()) {
-            Some(brain) => marks.look((self.ctx.now, proc), brain, Reach::All, &[]),
-            None => marks.forget(proc),
-        }
-    }
-
-    /// What faults have hit, before any machine goes on.
-    fn judge_hits(&mut self) {
-        let (Some(marks), false) = (&mut self.marks, self.ctx.hits.is_empty()) else { return };
-        let (procs, net) = (&self.procs, &self.net);
-        let on = |host| procs.iter().filter(|(_, proc)| proc.host == host).map(|(id, _)| *id).collect();
-        for (fault, targets) in self.ctx.hits.take() {
-            for target in targets {
-                marks.hit(fault, target, on, |from, to| net.links_between(from, to));
-            }
-        }
-    }
-
     /// The application asks a machine for something.
     pub(crate) fn command(&mut self, proc: ProcId, delay: Micros, command: Command) {
         self.ctx.after(delay, Item::Deliver(proc, Event::Command(command)));
@@ -273,7 +227,7 @@ impl World {
     /// A process is killed. Its kernel ends its streams; its supervisor, if it has one, kills its commands and then lets go
     /// of its listening sockets.
     pub(crate) fn kill(&mut self, id: ProcId) {
-        self.ctx.hits.at(Target::Proc(id));
+        self.ctx.hits.all_at([Target::Proc(id)]);
         self.judge_hits();
         let Some(proc) = self.procs.get_mut(&id) else { return };
         if proc.brain.take().is_none() {
@@ -294,7 +248,7 @@ impl World {
 
     /// A host loses its power, with everything on it but its disk.
     pub(crate) fn power_off(&mut self, host: HostId) {
-        self.ctx.hits.at(Target::Host(host));
+        self.ctx.hits.all_at([Target::Host(host)]);
         self.judge_hits();
         self.ctx.host_mut(host).up = false;
         self.ctx.host_mut(host).asleep = false;
@@ -320,7 +274,7 @@ impl World {
 
     /// A process is stopped; its kernel, its supervisor and its commands go on.
     pub(crate) fn freeze(&mut self, id: ProcId) {
-        self.ctx.hits.at(Target::Proc(id));
+        self.ctx.hits.all_at([Target::Proc(id)]);
         if let Some(proc) = self.procs.get_mut(&id) {
             proc.frozen = proc.brain.is_some();
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "frozen");
@@ -343,7 +297,7 @@ impl World {
 
     /// A host falls asleep: nothing on it runs, its clock goes on.
     pub(crate) fn sleep(&mut self, host: HostId) {
-        self.ctx.hits.at(Target::Host(host));
+        self.ctx.hits.all_at([Target::Host(host)]);
         self.ctx.host_mut(host).asleep = true;
         self.tell_state(host, "asleep");
     }
@@ -416,7 +370,7 @@ impl World {
                 Ok(Some(Happening::Inside))
             }
             Item::Run(item) => {
-                let task = run_of(&item).and_then(|run| Some((run.0, self.processes.task_of(run)?)));
+                let task = watch::run_of(&item).and_then(|run| Some((run.0, self.processes.task_of(run)?)));
                 self.processes.proceed(&mut self.ctx, &mut self.disk, item);
                 self.ctx.hits.all_at(task.map(|(proc, task)| Target::Task(proc, task)));
                 for proc in core::mem::take(&mut self.processes.released) {
@@ -533,7 +487,7 @@ impl World {
         }
         self.actions = actions;
         if self.ctx.fault(Fault::SpuriousTick, 5) {
-            self.ctx.hits.at(Target::Proc(id));
+            self.ctx.hits.all_at([Target::Proc(id)]);
             let delay = self.ctx.value(0, 100 * MILLI);
             self.ctx.after(delay, Item::Deliver(id, Event::Tick));
         }
@@ -582,15 +536,6 @@ impl World {
     ) -> Failure {
         let (node, at) = (self.name(proc).to_owned(), self.ctx.now);
         Failure { kind, oracle, what: what.into(), node, at, event: self.handled }
-    }
-}
-
-fn run_of(item: &RunItem) -> Option<RunKey> {
-    match item {
-        RunItem::Start(run) | RunItem::Awake(run) | RunItem::Deadline(run) | RunItem::Reaped(run) => {
-            Some(*run)
-        }
-        RunItem::Orphaned(_) | RunItem::Released(_) => None,
     }
 }
 

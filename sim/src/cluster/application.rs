@@ -97,7 +97,7 @@ impl Cluster {
         let Some(published) = self.oracles.tasks.get(&task) else { return };
         let proc = published.proc;
         self.world.ctx.count(Fault::Cancel);
-        self.world.ctx.hits.at(Target::Task(proc, task));
+        self.world.ctx.hits.all_at([Target::Task(proc, task)]);
         self.tell(proc, 0, ExecutorCommand::Cancel(task));
     }
 

@@ -18,11 +18,15 @@ pub(super) fn tell(out: &mut impl Write, arguments: &Run, summary: &Summary) -> 
     if arguments.marks {
         list(out, &summary.marks)?;
     }
-    for (mark, times) in summary.marks.unlisted() {
+    let unlisted = summary.marks.unlisted();
+    for (mark, times) in &unlisted {
         writeln!(out, "a step that no table has: {mark} (seed {})", times.first)?;
     }
     match &arguments.marks_file {
-        Some(path) => compare(out, path, arguments.update, summary),
+        Some(path) => {
+            let well = compare(out, path, arguments.update, summary)? && unlisted.is_empty();
+            Ok(if well { 0 } else { FailureKind::Liveness.exit_code() })
+        }
         None => Ok(0),
     }
 }
@@ -35,13 +39,13 @@ fn list(out: &mut impl Write, reached: &Reached) -> io::Result<()> {
     rare.iter().try_for_each(|(mark, times)| writeln!(out, "  {mark} (seed {})", times.first))
 }
 
-/// Holds what was reached against the list, or writes that anew.
+/// Holds what was reached against the list, or writes that anew; whether it is right.
 fn compare(
     out: &mut impl Write,
     path: &std::path::Path,
     update: bool,
     summary: &Summary,
-) -> Result<u8, Refusal> {
+) -> Result<bool, Refusal> {
     let unread = |what: String| Refusal(format!("{}: {what}", path.display()), NO_INPUT);
     let older = match std::fs::read_to_string(path) {
         Ok(text) => Some(Ledger::parse(&text).map_err(unread)?),
@@ -60,7 +64,7 @@ fn compare(
     let verdict =
         ledger.map(|ledger| ledger.judge(summary.seeds, &summary.marks, &corpus)).unwrap_or_default();
     write!(out, "{verdict}")?;
-    Ok(if verdict.is_well() { 0 } else { FailureKind::Liveness.exit_code() })
+    Ok(verdict.is_well())
 }
 
 /// For JSON: how many, and what was not or hardly reached.
