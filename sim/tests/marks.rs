@@ -6,7 +6,7 @@ use xxnet_sim::marks::{Ledger, Reached};
 use xxnet_sim::runner::{run_corpus, run_one};
 
 /// Few enough for a debug build.
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 150;
 
 #[test]
 fn marks_that_were_reached_are_reached() {

@@ -151,7 +151,7 @@ impl Ledger {
                     verdict.lost.push(format!("{name} (of {} seeds, {before} did)", self.seeds));
                 }
                 Entry::Corpus if !by_corpus && !by_seeds => {
-                    verdict.lost.push(format!("{name} (the corpus did)"))
+                    verdict.lost.push(format!("{name} (the corpus did)"));
                 }
                 // Rare things happen; a file is written anew when there is more to it.
                 Entry::Never(_) if by_corpus => verdict.found.push(name.clone()),
