@@ -3,7 +3,7 @@
 //!
 //! The tables are the core's ([`xxnet_core::states`]). After each event the rows of the machine that had it are compared with
 //! what they were; a step that no table has is a finding, for then the table is wrong or the code is. What a fault strikes
-//! is told by the part of the world that breaks ([`Hits`]); which faults are looked at in which states is said in
+//! is told by the part of the world that breaks (`Hits`); which faults are looked at in which states is said in
 //! `products.rs`.
 //!
 //! Off unless somebody watches: a world that nobody watches pays for nothing here but a look at an empty list.
