@@ -1,8 +1,8 @@
 //! The command line of the simulator, `xxnet sim` and `xxnet-sim` alike.
 //!
 //! Exit codes: 0 all well; 1 a machine panicked or contradicted itself; 2 something happened that must never happen; 3 something
-//! did not happen although nothing was in its way; 64 wrong usage; 66 a plan that cannot be read; 73 one that cannot be written; 75 a search
-//! came to a bound before it had seen all.
+//! did not happen although nothing was in its way, or a mark was not reached that used to be; 64 wrong usage; 66 a plan that
+//! cannot be read; 73 one that cannot be written; 75 a search came to a bound before it had seen all.
 
 mod bench;
 mod many;
