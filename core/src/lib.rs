@@ -102,6 +102,7 @@ mod random;
 pub mod protocol {}
 pub mod registry;
 pub mod state;
+pub mod states;
 mod system;
 pub mod time;
 pub mod timers;

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::fault::Counts;
 use crate::faults::{Injection, PlannedFault};
 use crate::lab::Told;
+use crate::marks::Seen;
 use crate::mesh::Sessions;
 use crate::messengers::Messages;
 use crate::oracles::Oracles;
@@ -54,6 +55,8 @@ pub struct Report {
     pub events: u64,
     /// The hash over everything.
     pub hash: u64,
+    /// The marks that it reached, if it was watched.
+    pub marks: Seen,
 }
 
 /// Something that the scenario has planned.
@@ -268,7 +271,8 @@ impl Cluster {
     }
 
     pub(crate) fn report_and_trace(&mut self) -> (Report, Vec<String>) {
-        (self.report(), self.world.ctx.trace.take_lines())
+        let report = Report { marks: self.world.seen(), ..self.report() };
+        (report, self.world.ctx.trace.take_lines())
     }
 
     /// What the run did so far.

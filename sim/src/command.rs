@@ -1,11 +1,12 @@
 //! The command line of the simulator, `xxnet sim` and `xxnet-sim` alike.
 //!
 //! Exit codes: 0 all well; 1 a machine panicked or contradicted itself; 2 something happened that must never happen; 3 something
-//! did not happen although nothing was in its way; 64 wrong usage; 66 a plan that cannot be read; 73 one that cannot be written; 75 a search
-//! came to a bound before it had seen all.
+//! did not happen although nothing was in its way, or a mark was not reached that used to be; 64 wrong usage; 66 a plan that
+//! cannot be read; 73 one that cannot be written; 75 a search came to a bound before it had seen all.
 
 mod bench;
 mod many;
+mod marks;
 mod show;
 mod summary;
 
@@ -40,6 +41,8 @@ enum Command {
     Show(Source),
     /// Take a small world through every order of what can happen in it.
     Explore(Explore),
+    /// Write plans that reach marks which the list of marks says nobody reaches.
+    Aim(marks::Aim),
     /// Measure how fast the simulator is.
     Bench(bench::Bench),
 }
@@ -76,6 +79,15 @@ struct Run {
     /// The last line is one JSON object.
     #[arg(long)]
     json: bool,
+    /// Tell which marks were not reached, and by which seed those that were rarely.
+    #[arg(long)]
+    marks: bool,
+    /// Compare with this list of marks; the plans in `corpus` beside it are run as well.
+    #[arg(long, value_name = "FILE")]
+    marks_file: Option<PathBuf>,
+    /// Write the list anew.
+    #[arg(long, requires = "marks_file")]
+    update: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +151,7 @@ impl Arguments {
             Command::Replay(replay) => replay.run(&mut out),
             Command::Shrink(shrink) => shrink.run(&mut out),
             Command::Explore(explore) => explore.run(&mut out).map_err(Refusal::from),
+            Command::Aim(aim) => aim.run(&mut out),
             Command::Bench(arguments) => bench::run(&mut out, &arguments),
             Command::Show(source) => {
                 source.plan().and_then(|plan| Ok(show::plan(&mut out, &plan).map(|()| 0)?))
@@ -188,7 +201,11 @@ fn read(path: &Path) -> Result<Plan, Refusal> {
 }
 
 fn write(path: &Path, plan: &Plan) -> Result<(), Refusal> {
-    let written = std::fs::write(path, plan.text() + "\n");
+    write_text(path, &(plan.text() + "\n"))
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), Refusal> {
+    let written = std::fs::write(path, text);
     written.map_err(|error| Refusal(format!("{}: {error}", path.display()), CANNOT_CREATE))
 }
 

@@ -5,6 +5,7 @@ use crate::clock::{Clock, MILLI, Micros};
 use crate::fault::{Counts, Fault};
 use crate::faults::{Faults, Injection};
 use crate::machine::Command;
+use crate::marks::{Hits, Target};
 use crate::net::NetItem;
 use crate::process::RunItem;
 use crate::queue::Queue;
@@ -92,6 +93,8 @@ pub struct Context {
     /// How often each fault was injected.
     pub counts: Counts,
     pub(crate) faults: Faults,
+    /// What they have hit, for those who look at marks.
+    pub(crate) hits: Hits,
     /// Whether faults are injected now; false once the world heals.
     pub faulty: bool,
     /// Whether nothing disturbs this run from its beginning to its end: no fault, and no hand.
@@ -114,6 +117,7 @@ impl Context {
             trace: Trace::new(keep_trace),
             counts: Counts::default(),
             faults: Faults::new(injection),
+            hits: Hits::default(),
             faulty: true,
             hosts: Vec::new(),
             queue: Queue::default(),
@@ -196,6 +200,7 @@ impl Context {
     /// A fault was injected.
     pub fn count(&mut self, kind: Fault) {
         self.counts.add(kind);
+        self.hits.fault(kind);
         let now = self.now;
         self.trace.fault(now, kind, self.faults.name_of(self.choices.place()));
     }
@@ -203,6 +208,7 @@ impl Context {
     /// Nothing reaches `to` from `from` any more.
     pub fn cut(&mut self, from: HostId, to: HostId) {
         self.cut.insert((from, to));
+        self.hits.at(Target::Way(from, to));
     }
 
     /// It does again.

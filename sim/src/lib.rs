@@ -5,6 +5,7 @@
 //! invariants after each event and the promises of the whole, and at the end demands that everything has ended well.
 #![forbid(unsafe_code)]
 
+pub mod aim;
 pub mod bench;
 pub mod calm;
 pub mod choices;
@@ -18,6 +19,7 @@ pub mod fault;
 pub mod faults;
 pub mod lab;
 pub mod machine;
+pub mod marks;
 pub mod plan;
 pub mod runner;
 pub mod script;

@@ -7,6 +7,7 @@ use xxnet_core::connection::{ConnectionCommand, ConnectionNotice, Connections};
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice};
 use xxnet_core::messenger::{MessengerCommand, MessengerNotice};
 use xxnet_core::registry::{RegistryCommand, RegistryNotice};
+use xxnet_core::states::{Row, State};
 use xxnet_core::{Action, Actions, Event, Instant, LinkId, Machine};
 
 /// What any machine of the world is asked.
@@ -49,6 +50,12 @@ pub trait Known: Machine {
     fn census(&self) -> [usize; 4];
     /// What is under way, waits or is owed; all zero once nothing is to do.
     fn unfinished(&self) -> Vec<(&'static str, usize)>;
+    /// Where everything of it stands.
+    fn rows(&self, rows: &mut Vec<Row>);
+    /// Where one link stands, if bytes on a link can change nothing that is not told or done on it.
+    fn link_state(&self, _link: LinkId) -> Option<State> {
+        None
+    }
     /// Panics if the machine contradicts itself in what an event of this link can have changed. `false`: it cannot tell, all
     /// of it must be looked at.
     fn check_link(&self, _link: LinkId) -> bool {
@@ -86,6 +93,12 @@ pub trait Brain: Debug {
     /// As [`Known::effort`].
     fn effort(&self) -> u64 {
         0
+    }
+    /// As [`Known::rows`].
+    fn rows(&self, _rows: &mut Vec<Row>) {}
+    /// As [`Known::link_state`].
+    fn link_state(&self, _link: LinkId) -> Option<State> {
+        None
     }
 }
 
@@ -155,6 +168,13 @@ where
     fn effort(&self) -> u64 {
         M::effort(&self.machine)
     }
+    fn rows(&self, rows: &mut Vec<Row>) {
+        M::rows(&self.machine, rows);
+    }
+
+    fn link_state(&self, link: LinkId) -> Option<State> {
+        M::link_state(&self.machine, link)
+    }
 }
 
 impl Known for xxnet_core::executor::Executor {
@@ -181,6 +201,9 @@ impl Known for xxnet_core::executor::Executor {
 
     fn rewritten(&self) -> Option<Self> {
         swap::copy(self)
+    }
+    fn rows(&self, rows: &mut Vec<Row>) {
+        Self::rows(self, rows);
     }
 }
 
@@ -213,6 +236,9 @@ impl Known for xxnet_core::registry::Registry {
     fn rewritten(&self) -> Option<Self> {
         swap::copy(self)
     }
+    fn rows(&self, rows: &mut Vec<Row>) {
+        Self::rows(self, rows);
+    }
 }
 
 impl Known for Connections {
@@ -243,6 +269,13 @@ impl Known for Connections {
     fn rewritten(&self) -> Option<Self> {
         swap::copy(self)
     }
+    fn rows(&self, rows: &mut Vec<Row>) {
+        self.manager().rows(rows);
+    }
+
+    fn link_state(&self, link: LinkId) -> Option<State> {
+        self.manager().link_state(link).map(State::from)
+    }
 }
 
 impl Known for xxnet_core::messenger::Messenger {
@@ -265,5 +298,9 @@ impl Known for xxnet_core::messenger::Messenger {
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {
         Self::unfinished(self)
+    }
+
+    fn rows(&self, rows: &mut Vec<Row>) {
+        Self::rows(self, rows);
     }
 }

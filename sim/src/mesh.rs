@@ -138,6 +138,11 @@ impl Mesh {
         mesh
     }
 
+    /// Marks are looked at from now on.
+    pub(crate) fn watch(&mut self) {
+        self.world.watch();
+    }
+
     /// The whole life.
     pub(crate) fn live(&mut self) -> Result<(), Failure> {
         self.run(self.horizon)?;
@@ -158,6 +163,7 @@ impl Mesh {
             simulated: self.world.ctx.now,
             events: self.world.handled,
             hash: self.world.ctx.trace.hash(),
+            marks: self.world.seen(),
             ..Report::default()
         };
         (report, self.world.ctx.trace.take_lines())

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use pipe::{InputPipe, OutputPipe};
 use std::collections::{BTreeMap, BTreeSet};
 use xxnet_core::process::{ExitStatus, ProcessAction, ProcessEvent, RunSpec, SpawnError, Stream};
-use xxnet_core::{Event, FolderId, Instant, RunId};
+use xxnet_core::{Event, FolderId, Instant, RunId, TaskId};
 
 pub(crate) type RunKey = (ProcId, RunId);
 
@@ -91,6 +91,11 @@ impl Processes {
             .iter()
             .filter(|(_, run)| matches!(run.state, State::Running | State::Dying(_)))
             .map(|(key, run)| Live { key: *key, host: run.host, folder: run.folder })
+    }
+
+    /// For which task a run is.
+    pub(crate) fn task_of(&self, key: RunKey) -> Option<TaskId> {
+        self.runs.get(&key).map(|run| run.folder.task)
     }
 
     /// Runs of a process that are not reaped.

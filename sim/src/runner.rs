@@ -5,10 +5,12 @@ use crate::cluster::{Cluster, Report};
 use crate::failure::{self, Failure};
 use crate::fault::Swarm;
 use crate::faults::Injection;
+use crate::marks::Reached;
 use crate::mesh::Mesh;
 use crate::messengers::Messengers;
 use crate::plan::{Kind, Plan, Scenario};
 use crate::setup::Setup;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -81,18 +83,21 @@ fn run(mut plan: Plan, injection: Injection, choices: Choices, keep: bool) -> Ou
     match &plan.scenario {
         Scenario::Cluster(setup) => {
             let mut cluster = Cluster::new(choices, setup.clone(), injection.clone(), keep);
+            cluster.world.watch();
             result = failure::guard(|| cluster.play(&injection));
             (report, trace) = cluster.report_and_trace();
             plan.faults = cluster.injected();
         }
         Scenario::Connections(nodes) => {
             let mut mesh = Mesh::new(choices, nodes, injection, keep);
+            mesh.watch();
             result = failure::guard(|| mesh.live());
             (report, trace) = mesh.report();
             plan.faults = mesh.injected();
         }
         Scenario::Messages(nodes) => {
             let mut messengers = Messengers::new(choices, nodes, injection, keep);
+            messengers.watch();
             result = failure::guard(|| messengers.live());
             (report, trace) = messengers.report();
             plan.faults = messengers.injected();
@@ -108,6 +113,8 @@ pub struct Summary {
     pub seeds: u64,
     /// What they did together; its hash combines theirs, whatever order they ended in.
     pub total: Report,
+    /// What they reached.
+    pub marks: Reached,
     /// The plans of those that failed, by seed.
     pub failures: Vec<(Plan, Failure)>,
 }
@@ -116,6 +123,7 @@ impl Summary {
     fn add(&mut self, outcome: Outcome) {
         let Outcome { seed, result, report, plan, .. } = outcome;
         self.seeds += 1;
+        self.marks.add(seed, &report.marks);
         let total = &mut self.total;
         total.faults.merge(&report.faults);
         total.tasks += report.tasks;
@@ -195,6 +203,34 @@ pub fn run_batch(batch: &Batch, mut progress: impl FnMut(u64, usize)) -> Summary
     });
     summary.failures.sort_by_key(|(plan, _)| plan.seed);
     summary
+}
+
+/// The plans of a folder, by name.
+///
+/// # Errors
+/// One that cannot be read.
+pub fn corpus(folder: &Path) -> Result<Vec<Plan>, String> {
+    let wrong = |path: &Path, what: &dyn core::fmt::Display| format!("{}: {what}", path.display());
+    let entries = std::fs::read_dir(folder).map_err(|error| wrong(folder, &error))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&path, &error))?;
+        Plan::parse(&text).map_err(|error| wrong(&path, &error))
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Runs the plans of a folder; what they have reached together.
+///
+/// # Errors
+/// A plan that cannot be read.
+pub fn run_corpus(folder: &Path) -> Result<Reached, String> {
+    let mut reached = Reached::default();
+    for plan in corpus(folder)? {
+        reached.add(plan.seed, &run_plan(&plan, false).report.marks);
+    }
+    Ok(reached)
 }
 
 #[cfg(test)]

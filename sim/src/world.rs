@@ -3,6 +3,8 @@
 //! It does what a runtime does at the machines' two doors: carries their actions out in order, brings completions back as
 //! events, calls a tick at the deadline. After every event the machine's own invariants are checked.
 
+mod watch;
+
 use crate::choices::Place;
 use crate::clock::{MILLI, Micros};
 use crate::context::{Context, HostId, Item, ProcId};
@@ -10,6 +12,7 @@ use crate::disk::Disk;
 use crate::failure::{self, Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Brain, Command, Notice};
+use crate::marks::{self, Marks, Reach, Target};
 use crate::net::Net;
 use crate::process::{Processes, RunItem};
 use crate::tap::{Door, Tap};
@@ -160,6 +163,8 @@ pub(crate) struct World {
     pub(crate) handled: u64,
     /// Who reads along, if a test wants to know what passes.
     pub(crate) tap: Option<Tap>,
+    /// What was reached, if somebody watches.
+    marks: Option<Marks>,
 }
 
 /// Ticks in a row at one moment before a machine counts as spinning.
@@ -181,6 +186,7 @@ impl World {
             actions: Vec::new(),
             handled: 0,
             tap: None,
+            marks: None,
         }
     }
 
@@ -217,6 +223,7 @@ impl World {
         };
         self.ctx.trace.started(self.ctx.now, u64::from(id.0), &entry.name);
         self.procs.0.push(entry);
+        self.look(id);
         id
     }
 
@@ -270,6 +277,8 @@ impl World {
     /// A process is killed. Its kernel ends its streams; its supervisor, if it has one, kills its commands and then lets go
     /// of its listening sockets.
     pub(crate) fn kill(&mut self, id: ProcId) {
+        self.ctx.hits.all_at([Target::Proc(id)]);
+        self.judge_hits();
         let Some(proc) = self.procs.get_mut(id) else { return };
         if proc.brain.take().is_none() {
             return;
@@ -278,6 +287,7 @@ impl World {
         proc.frozen = false;
         self.ctx.trace.gone(self.ctx.now, u64::from(id.0), "its process is killed");
         let supervised = proc.supervised;
+        self.look(id);
         self.net.process_died(&mut self.ctx, id);
         if supervised {
             self.processes.executor_died(&mut self.ctx, id);
@@ -288,6 +298,8 @@ impl World {
 
     /// A host loses its power, with everything on it but its disk.
     pub(crate) fn power_off(&mut self, host: HostId) {
+        self.ctx.hits.all_at([Target::Host(host)]);
+        self.judge_hits();
         self.ctx.host_mut(host).up = false;
         self.ctx.host_mut(host).asleep = false;
         self.asleep.remove(&host);
@@ -301,6 +313,7 @@ impl World {
             proc.stash.clear();
             died.push(id);
         }
+        died.iter().for_each(|id| self.look(*id));
         self.net.host_died(host, &died);
         self.processes.host_died(host);
     }
@@ -311,6 +324,7 @@ impl World {
 
     /// A process is stopped; its kernel, its supervisor and its commands go on.
     pub(crate) fn freeze(&mut self, id: ProcId) {
+        self.ctx.hits.all_at([Target::Proc(id)]);
         if let Some(proc) = self.procs.get_mut(id) {
             proc.frozen = proc.brain.is_some();
             self.ctx.trace.state(self.ctx.now, u64::from(id.0), "frozen");
@@ -333,6 +347,7 @@ impl World {
 
     /// A host falls asleep: nothing on it runs, its clock goes on.
     pub(crate) fn sleep(&mut self, host: HostId) {
+        self.ctx.hits.all_at([Target::Host(host)]);
         self.ctx.host_mut(host).asleep = true;
         self.tell_state(host, "asleep");
     }
@@ -389,9 +404,13 @@ impl World {
             Item::Deliver(proc, event) => self.deliver(proc, event),
             Item::Deadline(proc, generation) => self.tick(proc, generation),
             Item::Net(item) => {
-                let Some((proc, event)) = self.net.proceed(&mut self.ctx, item) else {
-                    return Ok(Some(Happening::Inside));
-                };
+                let stream = item.stream();
+                let told = self.net.proceed(&mut self.ctx, item);
+                if self.ctx.hits.is_open() {
+                    let links = self.net.links_of(stream);
+                    self.ctx.hits.all_at(links.into_iter().map(|(proc, link)| Target::Link(proc, link)));
+                }
+                let Some((proc, event)) = told else { return Ok(Some(Happening::Inside)) };
                 let place = self.procs.get(proc).map_or(self.scenario, |proc| proc.place);
                 self.ctx.choices.enter(place);
                 self.deliver(proc, Event::Net(event))
@@ -405,7 +424,9 @@ impl World {
                 Ok(Some(Happening::Inside))
             }
             Item::Run(item) => {
+                let task = watch::run_of(&item).and_then(|run| Some((run.0, self.processes.task_of(run)?)));
                 self.processes.proceed(&mut self.ctx, &mut self.disk, item);
+                self.ctx.hits.all_at(task.map(|(proc, task)| Target::Task(proc, task)));
                 for proc in core::mem::take(&mut self.processes.released) {
                     self.net.close_listeners(&mut self.ctx, proc);
                 }
@@ -480,6 +501,7 @@ impl World {
     }
 
     fn handle(&mut self, id: ProcId, event: Event<Command>) -> Result<Option<Happening>, Failure> {
+        self.judge_hits();
         let now = self.ctx.now;
         let Some(proc) = self.procs.get_mut(id) else { return Ok(None) };
         let (host, name) = (proc.host, &proc.name);
@@ -498,8 +520,11 @@ impl World {
         }
         let local = self.ctx.hosts[usize::from(host.0)].clock.local(now);
         let mut actions = core::mem::take(&mut self.actions);
-        let scope = Scope::of(&event);
+        let (scope, reach) = (Scope::of(&event), Reach::of(&event));
         brain.handle(local, event, &mut actions);
+        if let Some(marks) = &mut self.marks {
+            marks.look((now, id), brain.as_ref(), reach, &actions);
+        }
         self.handled += 1;
         let links = brain.census()[0];
         let due = proc.unchecked >= UNCHECKED * links;
@@ -524,6 +549,7 @@ impl World {
         }
         self.actions = actions;
         if self.ctx.fault(Fault::SpuriousTick, 5) {
+            self.ctx.hits.all_at([Target::Proc(id)]);
             let delay = self.ctx.value(0, 100 * MILLI);
             self.ctx.after(delay, Item::Deliver(id, Event::Tick));
         }
@@ -539,15 +565,21 @@ impl World {
                 if let (Some(tap), NetAction::Send { link, buffers }) = (&mut self.tap, &action) {
                     tap.bytes(id, *link, Door::Sent, buffers);
                 }
+                let target = marks::target(id, &action);
                 self.net.act(&mut self.ctx, id, host, action);
+                self.ctx.hits.all_at(target);
             }
             Action::Disk(action) => {
                 self.ctx.trace.record(now, who, name, &action);
+                let request = marks::request(&action.request);
                 self.disk.act(&mut self.ctx, id, action);
+                self.ctx.hits.all_at([Target::Disk(request)]);
             }
             Action::Process(action) => {
                 self.ctx.trace.record(now, who, name, &action);
+                let task = marks::task(id, &action);
                 self.processes.act(&mut self.ctx, &mut self.disk, id, host, action);
+                self.ctx.hits.all_at(task);
             }
             Action::Notify(notice) => {
                 self.ctx.trace.record(now, who, name, &notice);

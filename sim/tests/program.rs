@@ -63,6 +63,11 @@ fn many_seeds_print_their_faults_and_replay_as_json() {
     let json: serde_json::Value = serde_json::from_str(last).expect("the last line is JSON");
     assert_eq!(json["seeds"], 12);
     assert!(json["faults"]["bit flipped"].is_u64());
+    let marks = &json["marks"];
+    let (reached, of) =
+        (marks["reached"].as_u64().expect("a number"), marks["of"].as_u64().expect("a number"));
+    assert!(text.contains(&format!("marks reached: {reached} of {of}")), "{text}");
+    assert_eq!(marks["never"].as_array().map(|never| never.len() as u64), Some(of - reached));
 }
 
 #[test]

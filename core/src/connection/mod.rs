@@ -13,6 +13,7 @@ mod manager;
 mod pairs;
 mod permit;
 mod route;
+mod rows;
 mod session;
 mod sessions;
 mod statistics;

@@ -7,6 +7,7 @@ use super::ops::{Op, Ops};
 use super::peers::Side;
 use crate::disk::{BLOCK, DiskRequest, FileError, FileErrorKind, Hash, Target};
 use crate::machine::Actions;
+use crate::states::{FetchState, Key, Row};
 use crate::timers::Timers;
 use crate::{AttemptNumber, CallbackId, ConnectionId, InstanceId, Instant, Limits, TaskId, TreeId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -107,6 +108,20 @@ impl Fetch {
 
     fn complete(&self) -> bool {
         self.begun.is_some() && self.verified == self.blocks()
+    }
+
+    fn state(&self) -> FetchState {
+        match (self.tree, self.on) {
+            _ if self.fired => FetchState::Closing,
+            (Tree::Committing, _) => FetchState::Committing,
+            (Tree::None | Tree::Opening | Tree::Open | Tree::Closing, on) => match on {
+                _ if self.is_ready() => FetchState::Arrived,
+                None if self.lost => FetchState::Broken,
+                None => FetchState::Waiting,
+                Some(_) if self.answered => FetchState::Receiving,
+                Some(_) => FetchState::Requested,
+            },
+        }
     }
 
     /// Whether all of it is written, and only a commit is missing.
@@ -540,6 +555,13 @@ impl Fetches {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Where each file stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        let row =
+            |(id, fetch): (&CallbackId, &Fetch)| Row::new(Key::Callback(*id), fetch.state()).on(fetch.on);
+        self.rows.iter().map(row)
     }
 
     /// For leak checks; all zero once every callback has fired and the disk has let go of its tree.

@@ -47,6 +47,7 @@ use crate::message::{FileRequest, Message};
 use crate::process::ProcessEvent;
 use crate::random::Random;
 use crate::state::Kept;
+use crate::states::{ExecutorState, Key, Row};
 use crate::time::earliest;
 use crate::{ConnectionId, Instant, RunId};
 use alloc::collections::VecDeque;
@@ -166,6 +167,26 @@ impl Executor {
             ("early file requests", self.early.len()),
         ]);
         all
+    }
+
+    /// Where everything of it stands, for whoever looks on.
+    pub fn rows(&self, rows: &mut Vec<Row>) {
+        let state = match self.stage {
+            Stage::New => ExecutorState::New,
+            Stage::Running => ExecutorState::Running,
+            Stage::Ending => ExecutorState::Ending,
+            Stage::Closing => ExecutorState::Closing,
+            Stage::Stopped => ExecutorState::Stopped,
+        };
+        rows.push(Row::new(Key::Machine, state));
+        rows.extend(self.registrations.rows());
+        rows.extend(self.peers.rows());
+        rows.extend(self.publisher.rows());
+        rows.extend(self.probes.rows());
+        rows.extend(self.worker.rows());
+        rows.extend(self.fetches.rows());
+        rows.extend(self.service.rows());
+        self.manager.rows(rows);
     }
 
     fn command(&mut self, now: Instant, command: ExecutorCommand, out: &mut Out) {

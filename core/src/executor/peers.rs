@@ -5,6 +5,7 @@
 //! other have one of each.
 
 use crate::backoff::Backoff;
+use crate::states::{FileLane, Key, Row, TaskLane};
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
@@ -63,6 +64,24 @@ pub(super) struct Peers {
     addresses: BTreeMap<InstanceId, Address>,
     owners: BTreeMap<ConnectionId, (InstanceId, Lane, Side)>,
     pub(super) timers: Timers<(InstanceId, PeerTimer)>,
+}
+
+impl Dialled {
+    fn task_lane(&self) -> TaskLane {
+        match (self.up, self.dialling) {
+            (true, _) => TaskLane::Up,
+            (false, true) => TaskLane::Dialling,
+            (false, false) => TaskLane::Resting,
+        }
+    }
+
+    fn file_lane(&self) -> FileLane {
+        match (self.up, self.dialling) {
+            (true, _) => FileLane::Up,
+            (false, true) => FileLane::Dialling,
+            (false, false) => FileLane::Resting,
+        }
+    }
 }
 
 impl Peers {
@@ -149,6 +168,21 @@ impl Peers {
     /// Peers with at least one connection or dial.
     pub(super) fn instances(&self) -> Vec<InstanceId> {
         self.by_instance.keys().copied().collect()
+    }
+
+    /// Where each lane stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.by_instance.iter().flat_map(|(peer, row)| {
+            let dialled = row.dialled.iter().map(move |(lane, row)| match lane {
+                Lane::Task => Row::new(Key::Dialled(*peer), row.task_lane()).on(row.connection),
+                Lane::File => Row::new(Key::Dialled(*peer), row.file_lane()).on(row.connection),
+            });
+            let accepted = row.accepted.iter().map(move |(lane, id)| match lane {
+                Lane::Task => Row::new(Key::Accepted(*peer), TaskLane::Accepted).on(*id),
+                Lane::File => Row::new(Key::Accepted(*peer), FileLane::Accepted).on(*id),
+            });
+            dialled.chain(accepted)
+        })
     }
 
     /// For leak checks; all zero once nothing was to do with anybody for a while.

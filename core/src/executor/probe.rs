@@ -3,6 +3,7 @@
 use crate::backoff::Backoff;
 use crate::connection::DisconnectReason;
 use crate::net::NetError;
+use crate::states::{Key, ProbeState, Row};
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
 use alloc::collections::BTreeMap;
@@ -82,6 +83,15 @@ impl Probes {
         let probe = self.rows.remove(&peer)?;
         self.by_connection.remove(&probe.connection);
         Some(probe.connection)
+    }
+
+    /// Where each stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.rows.iter().map(|(peer, probe)| {
+            let rests = self.timers.at(peer).is_some();
+            let state = if rests { ProbeState::Resting } else { ProbeState::Asking };
+            Row::new(Key::Peer(*peer), state).on(probe.connection)
+        })
     }
 
     /// How many are under way.

@@ -14,6 +14,7 @@ use super::notice::{OutputFile, TaskSpec};
 use super::stdin::Stdin;
 use crate::disk::FileError;
 use crate::message::{Blob, EndKind, Exit, OutputName, RefuseReason, Spec, Times, WaitReason};
+use crate::states::{Key, Row, TaskState};
 use crate::timers::Timers;
 use crate::{Address, AttemptNumber, ClaimNumber, InstanceId, Instant, Limits, TaskId, Token, TreeId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -326,6 +327,11 @@ impl Publisher {
         }
     }
 
+    /// Where each task stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.tasks.iter().map(|(id, task)| Row::new(Key::Task(*id), task.state()))
+    }
+
     /// For leak checks; all zero once every task has ended.
     pub(super) fn unfinished(&self) -> [(&'static str, usize); 3] {
         [("tasks", self.tasks.len()), ("holders", self.held.len()), ("tasks' timers", self.timers.len())]
@@ -348,6 +354,19 @@ impl Publisher {
             self.tasks.values().filter(|task| task.current.is_some()).count(),
             "every held task has its holder, and no other"
         );
+    }
+}
+
+impl Task {
+    fn state(&self) -> TaskState {
+        match &self.current {
+            None if self.opening > 0 => TaskState::Opening,
+            None => TaskState::Free,
+            Some(held) if held.lapsed => TaskState::Lapsed,
+            Some(held) if held.result.is_some() => TaskState::Collecting,
+            Some(held) if held.running => TaskState::Running,
+            Some(_) => TaskState::Granted,
+        }
     }
 }
 

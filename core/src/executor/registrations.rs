@@ -3,6 +3,7 @@
 use crate::backoff::Backoff;
 use crate::connection::DisconnectReason;
 use crate::message::EndKind;
+use crate::states::{Key, RegistrationState, Row};
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, Instant, TaskId};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -131,6 +132,19 @@ impl Registrations {
             row.unpublished.remove(&task);
             row.outstanding.remove(&task);
         }
+    }
+
+    /// Where each stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.rows.iter().map(|(id, row)| {
+            let state = match row.stage {
+                Stage::Waiting => RegistrationState::Waiting,
+                Stage::Dialling => RegistrationState::Dialling,
+                Stage::Linked => RegistrationState::Linked,
+                Stage::Registered => RegistrationState::Registered,
+            };
+            Row::new(Key::Connection(*id), state).on(*id)
+        })
     }
 
     /// For leak checks; all zero once every registry has been told everything.

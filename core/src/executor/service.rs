@@ -4,6 +4,7 @@ use super::ops::{Op, Ops};
 use crate::disk::{BLOCK, DiskRequest, FileError, FileErrorKind, Hash};
 use crate::machine::Actions;
 use crate::message::{Block, FileBegin, FileEnd, FileFailed, Message};
+use crate::states::{Key, Row, ServeState};
 use crate::{CallbackId, ConnectionId, Limits, TaskId, TreeId};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -254,6 +255,16 @@ impl FileService {
                 assert!(serve.next_send <= serve.next_read);
             }
         }
+    }
+
+    /// Where each request that is being served stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.lines.iter().flat_map(|(connection, line)| {
+            line.serves.iter().map(|(callback, serve)| {
+                let state = if serve.root_asked { ServeState::Root } else { ServeState::Reading };
+                Row::new(Key::Serve(*connection, *callback), state).on(*connection)
+            })
+        })
     }
 
     /// For leak checks; all zero once no source is needed any more.

@@ -10,6 +10,7 @@
 use super::output::OutStream;
 use crate::disk::FileError;
 use crate::message::{Exit, Spec, StopReason, Times};
+use crate::states::{AttemptState, Key, Row};
 use crate::timers::Timers;
 use crate::{AttemptNumber, CallbackId, ClaimNumber, FolderId, InstanceId, Instant, RunId, TaskId, TreeId};
 use alloc::boxed::Box;
@@ -310,6 +311,11 @@ impl Worker {
         (held_ids, proposed)
     }
 
+    /// Where each entry stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.entries.iter().map(|(task, entry)| Row::new(Key::Task(*task), entry.state()))
+    }
+
     /// For leak checks; all zero once nothing is proposed or held.
     pub(super) fn unfinished(&self) -> [(&'static str, usize); 6] {
         [
@@ -349,6 +355,25 @@ impl Worker {
         }
         for task in self.runs.values() {
             assert!(matches!(self.entries.get(task), Some(Entry::Held(_))), "no run without its attempt");
+        }
+    }
+}
+
+impl Entry {
+    fn state(&self) -> AttemptState {
+        match self {
+            Self::Proposed => AttemptState::Proposed,
+            Self::Wanted { .. } => AttemptState::Wanted,
+            Self::Held(held) => match held.phase {
+                Phase::Folder => AttemptState::Folder,
+                Phase::Fetching => AttemptState::Fetching,
+                Phase::Spawning => AttemptState::Spawning,
+                Phase::Running => AttemptState::Running,
+                Phase::Packing => AttemptState::Packing,
+                Phase::Finished => AttemptState::Finished,
+                Phase::Stopping => AttemptState::Stopping,
+                Phase::Leaving => AttemptState::Leaving,
+            },
         }
     }
 }

@@ -38,6 +38,7 @@ use crate::connection::{
 };
 use crate::machine::{Actions, Event, Machine};
 use crate::pack::{DataHeader, DataPack, PackType};
+use crate::states::{Key, MessengerState, Row};
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{Address, Config, ConnectionId, Instant, Token};
@@ -119,6 +120,18 @@ impl Messenger {
     /// The connections under it, to look at.
     pub fn connections(&self) -> &ConnectionManager {
         &self.manager
+    }
+
+    /// Where everything of it stands, for whoever looks on.
+    pub fn rows(&self, rows: &mut Vec<Row>) {
+        let state = match self.stage {
+            Stage::Running => MessengerState::Running,
+            Stage::Closing(_) => MessengerState::Closing,
+            Stage::Down => MessengerState::Down,
+        };
+        rows.push(Row::new(Key::Machine, state));
+        rows.extend(self.peers.rows());
+        self.manager.rows(rows);
     }
 
     fn command(&mut self, now: Instant, command: MessengerCommand, out: &mut Out) {

@@ -3,6 +3,7 @@
 use super::ledger::Ledger;
 use crate::backoff::Backoff;
 use crate::pack::DataPack;
+use crate::states::{Key, PeerState, Row};
 use crate::{Address, ConnectionId, Instant, Token};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -202,6 +203,19 @@ impl Peers {
             self.by_connection.remove(&dial);
         }
         row.dial
+    }
+
+    /// Where each stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.rows.iter().map(|(id, row)| {
+            let (state, on) = match (row.session, row.dialling) {
+                (Some(session), _) => (PeerState::Connected, Some(session)),
+                (None, true) => (PeerState::Dialling, row.dial),
+                (None, false) if row.is_here => (PeerState::Here, None),
+                (None, false) => (PeerState::Waiting, None),
+            };
+            Row::new(Key::Number(id.0), state).on(on)
+        })
     }
 
     pub(super) fn check_invariants(&self) {

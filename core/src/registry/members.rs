@@ -1,6 +1,7 @@
 //! `Members`: who is registered (the seed's ExecutorMgr), and how long each has been silent.
 
 use crate::needs::Label;
+use crate::states::{Key, MemberState, Row};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId, TaskId};
@@ -177,6 +178,19 @@ impl Members {
         }
         self.unlist(id);
         true
+    }
+
+    /// Where each stands.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.members.iter().map(|(id, member)| {
+            let state = match (member.connection, member.suspect) {
+                (Some(_), false) => MemberState::Present,
+                (Some(_), true) => MemberState::Suspect,
+                (None, false) => MemberState::Away,
+                (None, true) => MemberState::Silent,
+            };
+            Row::new(Key::Peer(*id), state).on(member.connection)
+        })
     }
 
     /// For leak checks; all zero once every member is there and every publisher has published what it has.

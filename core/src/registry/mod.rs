@@ -40,6 +40,7 @@ use crate::machine::{Actions, Event, Machine};
 use crate::message::Message;
 use crate::net::NetError;
 use crate::state::Kept;
+use crate::states::{Key, RegistryState, Row};
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::wire::WireError;
@@ -151,6 +152,21 @@ impl Registry {
             ("publishers told that there is no room", self.told_full.len()),
         ]);
         all
+    }
+
+    /// Where everything of it stands, for whoever looks on.
+    pub fn rows(&self, rows: &mut Vec<Row>) {
+        let state = match self.stage {
+            Stage::New => RegistryState::New,
+            Stage::Running => RegistryState::Running,
+            Stage::Ending => RegistryState::Ending,
+            Stage::Stopped => RegistryState::Stopped,
+        };
+        rows.push(Row::new(Key::Machine, state));
+        rows.extend(self.members.rows());
+        rows.extend(self.queue.rows());
+        rows.extend(self.sessions.rows());
+        self.manager.rows(rows);
     }
 
     /// Steps of matching taken so far: publishers, classes and candidates looked at. What would grow faster than the work if a

@@ -6,6 +6,7 @@
 
 use crate::message::{EndKind, Placement};
 use crate::needs::{Label, Need};
+use crate::states::{Key, QueueState, Row};
 use crate::time::earliest;
 use crate::timers::Timers;
 use crate::{AttemptNumber, InstanceId, Instant, TaskId, TaskName};
@@ -306,6 +307,20 @@ impl Queue {
             }
         }
         gone
+    }
+
+    /// Where each stands that has not ended, and each ended one that is remembered.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.tasks.iter().map(|(id, task)| {
+            let state = match task.state {
+                State::Waiting if task.is_resting() => QueueState::Resting,
+                State::Waiting => QueueState::Waiting,
+                State::Proposed { .. } => QueueState::Proposed,
+                State::Taken { .. } => QueueState::Taken,
+                State::Ended(_) => QueueState::Ended,
+            };
+            Row::new(Key::Task(*id), state)
+        })
     }
 
     /// For leak checks; all zero once every task has ended.

@@ -1,6 +1,7 @@
 //! The connections that were accepted: who is at the other end, and what it may say.
 
 use crate::net::Endpoint;
+use crate::states::{Key, Row, StandingState};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::{Address, ConnectionId, InstanceId};
@@ -112,6 +113,18 @@ impl Sessions {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnectionId, Session)> + '_ {
         self.sessions.iter().map(|(id, session)| (*id, session.clone()))
+    }
+
+    /// What each is.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.sessions.iter().map(|(id, session)| {
+            let state = match session.standing {
+                Standing::Newcomer => StandingState::Newcomer,
+                Standing::Member => StandingState::Member,
+                Standing::Asker => StandingState::Asker,
+            };
+            Row::new(Key::Connection(*id), state).on(*id)
+        })
     }
 
     /// Panics if the counts are wrong.

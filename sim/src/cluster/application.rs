@@ -6,6 +6,7 @@ use crate::context::{HostId, ProcId};
 use crate::failure::{Failure, FailureKind};
 use crate::fault::Fault;
 use crate::machine::{Command, Notice};
+use crate::marks::Target;
 use bytes::Bytes;
 use xxnet_core::executor::{ExecutorCommand, ExecutorNotice, PublishError};
 use xxnet_core::registry::RegistryNotice;
@@ -104,6 +105,7 @@ impl Cluster {
         let Some(published) = self.oracles.tasks.get(&task) else { return };
         let proc = published.proc;
         self.world.ctx.count(Fault::Cancel);
+        self.world.ctx.hits.all_at([Target::Task(proc, task)]);
         self.tell(proc, 0, ExecutorCommand::Cancel(task));
     }
 

@@ -40,17 +40,18 @@ pub(super) fn run(out: &mut impl Write, arguments: &Run) -> Result<u8, Refusal> 
     bar.finish_and_clear();
     let took = began.elapsed().as_secs_f64();
     summary::many(out, &summary, took)?;
+    let marks = super::marks::tell(out, arguments, &summary)?;
     for (plan, failure) in &summary.failures {
         tell(out, arguments, plan, failure)?;
     }
-    if summary.failures.is_empty() {
+    if summary.failures.is_empty() && marks == 0 {
         writeln!(out, "all well")?;
     }
     if arguments.json {
         writeln!(out, "{}", summary::json(&summary, took))?;
     }
     // The worst kind decides: a contradiction before a broken promise before a stall.
-    Ok(summary.failures.iter().map(|(_, failure)| failure.kind.exit_code()).min().unwrap_or(0))
+    Ok(summary.failures.iter().map(|(_, failure)| failure.kind.exit_code()).min().unwrap_or(marks))
 }
 
 /// Drawn on a terminal only.

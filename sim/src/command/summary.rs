@@ -60,6 +60,8 @@ pub(super) fn many(out: &mut impl Write, summary: &Summary, took: f64) -> io::Re
         messages.rejected,
         messages.downs
     )?;
+    let (reached, all) = summary.marks.counts();
+    writeln!(out, "marks reached: {reached} of {all}")?;
     writeln!(
         out,
         "seeds {} in {took:.1} s ({:.0} a second), {} s simulated, {} events, hash {:016x}",
@@ -91,5 +93,6 @@ pub(super) fn json(summary: &Summary, took: f64) -> serde_json::Value {
         "seeds": summary.seeds, "seconds": took, "tasks": total.tasks, "endings": total.endings,
         "commands": total.runs, "files": total.files, "simulated_us": total.simulated,
         "events": total.events, "hash": format!("{:016x}", total.hash), "faults": faults, "failures": failures,
+        "marks": super::marks::json(&summary.marks),
     })
 }

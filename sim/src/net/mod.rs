@@ -46,7 +46,7 @@ pub(crate) enum NetItem {
 }
 
 impl NetItem {
-    fn stream(self) -> StreamId {
+    pub(crate) fn stream(self) -> StreamId {
         match self {
             Self::Request(id, _)
             | Self::Answer(id, _)
@@ -124,6 +124,16 @@ struct Stream {
     recorded: Vec<Bytes>,
     /// Where its draws belong.
     place: Place,
+}
+
+impl Stream {
+    /// The machines' links at its ends.
+    fn held(&self) -> impl Iterator<Item = (ProcId, LinkId)> {
+        self.ends.iter().filter_map(|end| match end.holder {
+            Holder::Machine(proc, link) => Some((proc, link)),
+            Holder::Backlog | Holder::Stranger | Holder::Nobody => None,
+        })
+    }
 }
 
 /// What happens to a dial.
@@ -269,6 +279,20 @@ impl Net {
             | NetEvent::Unlistened { .. }
             | NetEvent::Closed { .. } => true,
         }
+    }
+
+    /// The machines' links at the ends of a stream.
+    pub(crate) fn links_of(&self, id: StreamId) -> Vec<(ProcId, LinkId)> {
+        self.streams.get(id).into_iter().flat_map(Stream::held).collect()
+    }
+
+    /// The machines' links between two hosts.
+    pub(crate) fn links_between(&self, from: HostId, to: HostId) -> Vec<(ProcId, LinkId)> {
+        let between = |stream: &&Stream| {
+            let hosts = [stream.ends[0].host, stream.ends[1].host];
+            hosts == [from, to] || hosts == [to, from]
+        };
+        self.streams.iter().map(|(_, stream)| stream).filter(between).flat_map(Stream::held).collect()
     }
 
     /// Links and listeners that a process holds.

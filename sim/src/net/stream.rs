@@ -4,6 +4,7 @@ use super::{EndState, Holder, Net, NetItem, Stream, StreamId, Told, deliver};
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
+use crate::marks::Target;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use xxnet_core::LinkId;
@@ -358,6 +359,7 @@ impl Net {
     fn break_stream(&mut self, ctx: &mut Context, id: StreamId, sender: usize, kind: Break) {
         ctx.count(kind.fault());
         let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.held().for_each(|(proc, link)| ctx.hits.at(Target::Link(proc, link)));
         stream.ways[sender].go_dark();
         if kind != Break::DarkOneWay {
             stream.ways[1 - sender].go_dark();
