@@ -220,7 +220,7 @@ impl Oracles {
                     .or_else(|what| safety("output", what))?;
             }
             ExecutorNotice::Ended { task, ending } => self.ended(world, plans, proc, *task, ending)?,
-            ExecutorNotice::FileStep { step: FileStep::Requested, callback, .. } => {
+            ExecutorNotice::FileStep { step: FileStep::Requested | FileStep::Shared, callback, .. } => {
                 self.callbacks.entry((proc, *callback)).or_default().asked += 1;
             }
             ExecutorNotice::Callback { callback, result, .. } => {

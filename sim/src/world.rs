@@ -150,7 +150,7 @@ impl World {
         self.last_proc += 1;
         let id = ProcId(self.last_proc);
         let procs = &self.procs;
-        self.disk.sweep(host, |owner| {
+        self.disk.sweep(self.ctx.now, host, |owner| {
             procs.get(&owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
         });
         let name = name.into();
