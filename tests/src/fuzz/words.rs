@@ -4,7 +4,7 @@ use super::peer::{address, instance};
 use super::source::Source;
 use bytes::Bytes;
 use std::time::Duration;
-use xxnet_core::disk::{FileError, FileErrorKind, Hash};
+use xxnet_core::disk::{Content, FileError, FileErrorKind, Hash};
 use xxnet_core::message::*;
 use xxnet_core::needs::{Label, Need};
 use xxnet_core::process::{ExitStatus, Stream};
@@ -287,7 +287,15 @@ pub(super) fn answer(
         Message::Claim(Claim { task, claim, stamp }) => {
             let number = AttemptNumber(source.number());
             let (spec, received) = (spec(source), [0, source.below(2) as u64]);
-            same(Granted { task, claim, attempt: number, stamp, spec, received }.into())
+            let granted = Granted { task, claim, attempt: number, stamp, spec, received };
+            // Mostly as many contents as inputs, and mostly the same ones.
+            let inputs = granted.spec.inputs.len() + usize::from(source.rarely(8));
+            let stamp = u64::from(source.rarely(4));
+            let content = Content { stream_len: FILE_LEN, manifest_len: MANIFEST_LEN, stamp };
+            if inputs == 0 || source.rarely(3) {
+                return same(granted.into());
+            }
+            same(GrantedFiles { granted, contents: vec![content; inputs] }.into())
         }
         Message::Renew(Renew { stamp, attempts }) => {
             let (current, not) = if source.rarely(4) { (vec![], attempts) } else { (attempts, vec![]) };
@@ -303,25 +311,28 @@ pub(super) fn answer(
             4 => Some((On::Files, FileEnd { callback, root: Hash([7; 32]) }.into())),
             _ => same(FileRefused { callback, error: file_error(source) }.into()),
         },
-        Message::Granted(Granted { task, attempt, .. }) => match source.below(6) {
-            0 => same(Started { task, attempt }.into()),
-            1 => {
-                let callback = CallbackId(source.number());
-                let file = source.below(2) as u32;
-                same(FileRequest { task, attempt, file, connection: far, callback, from: 0 }.into())
+        Message::Granted(Granted { task, attempt, .. })
+        | Message::GrantedFiles(GrantedFiles { granted: Granted { task, attempt, .. }, .. }) => {
+            match source.below(6) {
+                0 => same(Started { task, attempt }.into()),
+                1 => {
+                    let callback = CallbackId(source.number());
+                    let file = source.below(2) as u32;
+                    same(FileRequest { task, attempt, file, connection: far, callback, from: 0 }.into())
+                }
+                2 => same(Renew { stamp: now, attempts: vec![(task, attempt)] }.into()),
+                3 => {
+                    let (exit, outputs) = (exit(source), vec![Ok(()); source.below(3)]);
+                    let (written, times) = ([source.below(3) as u64, 0], Times::default());
+                    same(Finished { task, attempt, exit, outputs, written, times }.into())
+                }
+                4 => {
+                    let data = Blob::from("output".as_bytes());
+                    same(Output { task, attempt, stream: Stream::Stdout, offset: 0, data }.into())
+                }
+                _ => same(Stopped { task, attempt, why: StopReason::Told }.into()),
             }
-            2 => same(Renew { stamp: now, attempts: vec![(task, attempt)] }.into()),
-            3 => {
-                let (exit, outputs) = (exit(source), vec![Ok(()); source.below(3)]);
-                let (written, times) = ([source.below(3) as u64, 0], Times::default());
-                same(Finished { task, attempt, exit, outputs, written, times }.into())
-            }
-            4 => {
-                let data = Blob::from("output".as_bytes());
-                same(Output { task, attempt, stream: Stream::Stdout, offset: 0, data }.into())
-            }
-            _ => same(Stopped { task, attempt, why: StopReason::Told }.into()),
-        },
+        }
         Message::Finished(Finished { task, attempt, outputs, .. }) => match source.below(3) {
             0 => same(Done { task, attempt }.into()),
             _ => {
