@@ -44,8 +44,9 @@ const THREADS: usize = 3;
 pub struct DiskOptions {
     /// Where attempts get their folders (a [`WorkDir`](crate::WorkDir)'s path); without it there are none.
     pub work_dir: Option<PathBuf>,
-    /// Where blocks of large inputs that did not come whole are kept for the next attempt, for an hour at most and no more than
-    /// 16 GiB of inputs ([`WorkDir::kept`](crate::WorkDir::kept)); on the same file system. Without it they are not.
+    /// Where blocks of large inputs that did not come whole are kept for the next attempt ([`WorkDir::kept`](crate::WorkDir::kept)):
+    /// no more than 16 GiB of inputs, and those that are an hour old go at the next start, or behind the next attempt. On the
+    /// same file system as the folders; without it nothing is kept.
     pub kept: Option<PathBuf>,
 }
 
@@ -116,6 +117,7 @@ impl Shared {
             }
             DiskRequest::RemoveFolder { folder } => {
                 self.folders.remove(folder).about(|| self.folder_name(folder))?;
+                self.folders.kept().map(kept::tidy);
             }
             DiskRequest::OpenSource { tree, source } => {
                 let source = SourceTree::open(source, &self.folders)?;
