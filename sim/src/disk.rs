@@ -41,6 +41,8 @@ pub(crate) struct Disk {
     closing: BTreeSet<(ProcId, TreeId)>,
     /// Blocks of contents that did not come whole, on every host.
     kept: KeptBlocks,
+    /// Targets that went on from kept blocks.
+    pub(crate) resumed: u64,
 }
 
 impl Disk {
@@ -118,6 +120,7 @@ impl Disk {
                 let key = origin.map(|origin| Key { host, origin, stream_len, manifest_len });
                 let blocks = key.map_or(0, |key| entry.take_up(self.kept.take(ctx.now, key)));
                 entry.key = key;
+                self.resumed += u64::from(blocks > 0);
                 let before = self.trees.insert((proc, tree), Tree::Target(entry, target));
                 assert!(before.is_none(), "{tree} is opened twice");
                 Ok(if blocks > 0 { DiskDone::Resumed { blocks } } else { DiskDone::Nothing })

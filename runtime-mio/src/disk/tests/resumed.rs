@@ -4,6 +4,9 @@ use super::*;
 use kept::tidy_to;
 use xxnet_core::disk::Origin;
 
+/// What is done to what is kept, and what it is called.
+type Damage = (&'static str, fn(&Path));
+
 const ORIGIN: Origin = Origin { publisher: InstanceId([3; 16]), stamp: 77 };
 
 impl World {
@@ -121,7 +124,7 @@ fn f10_a_folder_goes_on_as_it_was() {
 #[test]
 fn f10_what_was_torn_is_not_believed() {
     let content = noise(5 << 20);
-    let damage: [(&str, fn(&Path)); 5] = [
+    let damage: [Damage; 5] = [
         ("a byte", |kept| {
             let mut bytes = fs::read(kept.join("tree")).unwrap();
             bytes[2_500_000] ^= 1;
