@@ -110,6 +110,10 @@ fn f10_a_folder_goes_on_as_it_was() {
         let (tree, ..) = copy.begin_from(ORIGIN, &stream);
         copy.put_blocks(tree, &stream, which);
         let copy = copy.killed();
+        // Killed behind its last byte, a file has not got its mode and time.
+        let kept = copy.the_kept().join("tree/a");
+        fs::set_permissions(&kept, Permissions::from_mode(0o600)).unwrap();
+        fs::File::open(&kept).unwrap().set_modified(SystemTime::now()).unwrap();
         let begun = copy.begin_from(ORIGIN, &stream);
         assert_eq!(begun.2, there);
         let came = copy.finish(begun, &stream);
@@ -124,7 +128,7 @@ fn f10_a_folder_goes_on_as_it_was() {
 #[test]
 fn f10_what_was_torn_is_not_believed() {
     let content = noise(5 << 20);
-    let damage: [Damage; 5] = [
+    let damage: [Damage; 6] = [
         ("a byte", |kept| {
             let mut bytes = fs::read(kept.join("tree")).unwrap();
             bytes[2_500_000] ^= 1;
@@ -138,6 +142,12 @@ fn f10_what_was_torn_is_not_believed() {
             let journal = fs::OpenOptions::new().write(true).open(kept.join("journal")).unwrap();
             journal.set_len(len - 2 * 40 - 7).unwrap();
         }),
+        ("the last block's record, behind which its file was completed", |kept| {
+            let len = fs::metadata(kept.join("journal")).unwrap().len();
+            let journal = fs::OpenOptions::new().write(true).open(kept.join("journal")).unwrap();
+            journal.set_len(len - 40).unwrap();
+            fs::set_permissions(kept.join("tree"), Permissions::from_mode(0o444)).unwrap();
+        }),
         ("all of the tree", |kept| fs::remove_file(kept.join("tree")).unwrap()),
         ("the manifest", |kept| {
             let mut bytes = fs::read(kept.join("journal")).unwrap();
@@ -145,7 +155,7 @@ fn f10_what_was_torn_is_not_believed() {
             fs::write(kept.join("journal"), bytes).unwrap();
         }),
     ];
-    for ((what, damage), there) in damage.into_iter().zip([2, 2, 2, 0, 0]) {
+    for ((what, damage), there) in damage.into_iter().zip([2, 2, 2, 4, 0, 0]) {
         let world = World::new();
         world.write("in", &content);
         let stream = world.read(world.source("in")).unwrap();
@@ -203,6 +213,12 @@ fn f10_what_is_not_worth_it_or_not_wanted_is_not_kept() {
     world.put_blocks(tree, &stream, 0..stream.blocks.len());
     assert_eq!(kind(world.commit(tree, Hash([0; 32]))), FileErrorKind::Mismatch);
     world.close(tree);
+    // One that has begun to be put into its place is not as it was any more.
+    let (tree, folder, _) = world.begin_from(ORIGIN, &stream);
+    world.put_blocks(tree, &stream, 0..stream.blocks.len());
+    fs::create_dir(world.disk.folders.path(folder).join("in")).unwrap();
+    assert_eq!(kind(world.commit(tree, stream.root)), FileErrorKind::InTheWay);
+    world.keep(tree);
     assert!(world.keeps_nothing());
     world.assert_nothing_left();
 }

@@ -224,3 +224,37 @@ fn f10_a_callback_that_is_not_known_is_ignored_and_leaves_nothing() {
     assert!(matches!(outcome, FetchOutcome::None));
     assert_eq!((rig.requests(), alloc::format!("{:?}", rig.fetches)), (vec![], before));
 }
+
+/// Blocks that were there before a fetch began are not its progress (ledger F2): neither those that the disk had kept, nor those
+/// that had come for another.
+#[test]
+fn f4_what_was_there_before_is_not_its_progress() {
+    let (mut rig, ids) = rig(1);
+    let wanted = rig.fetches.wanted(ids[0]).cloned().unwrap();
+    let _ = rig.fail(ids[0], false);
+    let first = rig.add(wanted.clone(), Some(content(100))).callback;
+    rig.opened(50);
+    assert_eq!(rig.fetches.request(first, LINK), 50);
+    rig.says(100);
+    let late = rig.add(wanted.clone(), Some(content(100)));
+    assert!(late.shares);
+    for id in [first, late.callback] {
+        rig.id = id;
+        let outcome = rig.fetches.window_over(rig.now, id, &rig.limits, &mut rig.ops, &mut rig.out);
+        assert!(
+            matches!(outcome, FetchOutcome::Fired { result: Err(_), .. }),
+            "nothing has come: {outcome:?}"
+        );
+    }
+
+    let first = rig.add(wanted.clone(), Some(content(90))).callback;
+    rig.opened(0);
+    rig.fetches.request(first, LINK);
+    let begun = rig.fetches.begin(first, LINK, content(90), &mut rig.ops, &mut rig.out);
+    assert!(matches!(begun, FetchOutcome::None));
+    (0..50).for_each(|index| rig.block(index));
+    let late = rig.add(wanted, Some(content(90))).callback;
+    let mut over = |id| rig.fetches.window_over(rig.now, id, &rig.limits, &mut rig.ops, &mut rig.out);
+    assert!(matches!(over(first), FetchOutcome::None), "all of it has come for this one");
+    assert!(matches!(over(late), FetchOutcome::Fired { result: Err(_), .. }), "and nothing since for this");
+}
