@@ -65,7 +65,7 @@ impl Content {
     /// Some inputs hold what others hold too, and are worth more than one block where any is.
     fn common_now_and_then(self, largest: u64) -> Self {
         let len = if largest > 2 << 20 { (2 << 20) + 300 } else { 5000 };
-        if self.seed % 5 == 0 { Self { seed: 0, len } } else { self }
+        if self.seed.is_multiple_of(5) { Self { seed: 0, len } } else { self }
     }
 
     fn bytes(self) -> bytes::Bytes {
