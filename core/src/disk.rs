@@ -13,7 +13,7 @@
 //! handful of blocks, and a transfer resumes at a block number (seed §3.1.2; ledger F6, F11).
 
 use crate::system::SystemError;
-use crate::{FolderId, OpId, TreeId};
+use crate::{FolderId, InstanceId, OpId, TreeId};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
@@ -76,7 +76,8 @@ pub enum DiskRequest {
         /// An open source.
         tree: TreeId,
     },
-    /// Prepare to receive a tree → [`DiskDone::Nothing`], or [`FileErrorKind::NoSpace`] if that is known beforehand.
+    /// Prepare to receive a tree → [`DiskDone::Nothing`], or [`FileErrorKind::NoSpace`] if that is known beforehand. If the
+    /// disk has kept blocks of the same content it takes them up, verified anew → [`DiskDone::Resumed`].
     OpenTarget {
         /// The new tree; does not exist if this fails.
         tree: TreeId,
@@ -86,6 +87,8 @@ pub enum DiskRequest {
         stream_len: u64,
         /// The length of the manifest at the stream's start.
         manifest_len: u64,
+        /// What it is received from, if that is known: with the lengths it tells which content this is.
+        origin: Option<Origin>,
     },
     /// Verify one block and write it → [`DiskDone::Nothing`], or [`FileErrorKind::Mismatch`]. Block 0 (and on, while the
     /// manifest lasts) is written before any later one is asked for.
@@ -107,11 +110,47 @@ pub enum DiskRequest {
         /// What the blocks' hashes must hash to.
         root: Hash,
     },
-    /// Forget a tree; what an uncommitted target staged is removed → [`DiskDone::Nothing`].
+    /// As [`Commit`](Self::Commit), but of a copy, for another attempt that waits for the same content: the tree stays as it
+    /// is → [`DiskDone::Committed`].
+    CommitCopy {
+        /// An open target that has every block.
+        tree: TreeId,
+        /// What the blocks' hashes must hash to.
+        root: Hash,
+        /// The other attempt's folder.
+        folder: FolderId,
+        /// The name that the copy gets there.
+        name: Vec<u8>,
+    },
+    /// Forget a tree; what an uncommitted target staged is removed, or kept → [`DiskDone::Nothing`].
     CloseTree {
         /// An open tree.
         tree: TreeId,
+        /// Whether the blocks of an uncommitted target may be of use to the next one of the same origin. Then they stay, as
+        /// do those of a process that was killed: for a while, and no more than so many bytes, both the disk's to say.
+        keep: bool,
     },
+}
+
+/// One state of one source of one publisher. Its blocks are of use to nobody else: what another publisher sends is received
+/// anew, whatever it claims to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// Who has it.
+    pub publisher: InstanceId,
+    /// The state it is in; [`DiskDone::Opened`] says so where it is read.
+    pub stamp: u64,
+}
+
+/// What a source holds, as it was scanned: two of one publisher with the same are the same content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Content {
+    /// Bytes of the whole stream.
+    pub stream_len: u64,
+    /// Bytes of the manifest at its start.
+    pub manifest_len: u64,
+    /// Identifies this state of the source: a reader that resumes must find the same.
+    pub stamp: u64,
 }
 
 /// What a tree is read from.
@@ -202,6 +241,11 @@ pub enum DiskDone {
     Root {
         /// BLAKE3 of all block hashes in order.
         root: Hash,
+    },
+    /// A target is open, and the first blocks of its stream are there already.
+    Resumed {
+        /// How many.
+        blocks: u64,
     },
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Payloads do not evolve: a new field means a new pack type. The numbers and bytes are pinned by golden vectors.
 
-use crate::disk::{FileError, Hash};
+use crate::disk::{Content, FileError, Hash};
 use crate::needs::{Label, Need};
 use crate::pack::{DataPack, PackType};
 use crate::process::ExitStatus;
@@ -404,6 +404,14 @@ messages! {
         task: TaskId,
         /// The attempt.
         attempt: AttemptNumber,
+    };
+    /// As [`Granted`], of a task with inputs: says what each of them holds, so that the assignee knows before it asks what is
+    /// on its way already, or there (ledger F4, F10).
+    112 GrantedFiles {
+        /// The rest.
+        granted: Granted,
+        /// Of each input, in the spec's order.
+        contents: Vec<Content>,
     };
 
     // ---- file connections: from whoever has the file ----

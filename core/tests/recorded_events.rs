@@ -97,6 +97,7 @@ fn disk() -> impl Strategy<Value = DiskEvent> {
         beside.prop_map(|beside| DiskDone::Committed { beside }),
         (data(), hash()).prop_map(|(data, hash)| DiskDone::Block { data, hash }),
         hash().prop_map(|root| DiskDone::Root { root }),
+        any::<u64>().prop_map(|blocks| DiskDone::Resumed { blocks }),
     ];
     let result = prop_oneof![done.prop_map(Ok), file_error().prop_map(Err)];
     (any::<u64>(), result).prop_map(|(op, result)| DiskEvent { op: OpId(op), result })

@@ -1,5 +1,6 @@
 //! An executor's work directory: its own alone, gone when it is, and swept by the next one if it was killed.
 
+use crate::disk::kept;
 use crate::fs::{Dir, path_of, random_name, remove_tree};
 use std::fs::{DirBuilder, create_dir_all};
 use std::io;
@@ -38,12 +39,17 @@ impl WorkDir {
         // Held while a directory is made and locked, so that nobody takes it for a dead one's in between.
         let turn = Dir::at_path(&path)?;
         turn.lock()?;
-        sweep(&base)?;
+        sweep(&base, &kept::place(&path))?;
         let name = random_name(PREFIX)?;
         base.make_dir(&name)?;
         let lock = base.dir(&name)?;
         lock.try_lock()?;
         Ok(Self { path: path.join(path_of(&name)), base, name, _lock: lock })
+    }
+
+    /// Where blocks of large inputs are kept that did not come whole: beside it, for whoever comes next.
+    pub fn kept(&self) -> PathBuf {
+        kept::place(self.path.parent().unwrap_or(&self.path))
     }
 
     /// Where it is: absolute, without links.
@@ -59,14 +65,16 @@ impl Drop for WorkDir {
     }
 }
 
-/// Removes the directories whose lock is free: their executors are dead.
-fn sweep(base: &Dir) -> io::Result<()> {
+/// Removes the directories whose lock is free: their executors are dead. What they had received of large inputs is kept.
+fn sweep(base: &Dir, kept: &Path) -> io::Result<()> {
+    kept::tidy(kept);
     for name in base.names()? {
         if !name.starts_with(PREFIX.as_bytes()) {
             continue;
         }
         let Ok(dir) = base.dir(&name) else { continue };
         if dir.try_lock().is_ok() {
+            kept::save(&dir, kept);
             // Another user's, or one where a dying command still writes, is left for the next time.
             let _ = remove_tree(base, &name);
         }

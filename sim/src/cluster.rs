@@ -41,6 +41,10 @@ pub struct Report {
     pub runs: u64,
     /// Files that came through a callback.
     pub files: u64,
+    /// Requests that shared another's transfer.
+    pub shared: u64,
+    /// Targets that went on from blocks of another life or attempt.
+    pub resumed: u64,
     /// Connections that came up, where connections are all there is.
     pub connections: u64,
     /// Packs that arrived on them.
@@ -283,6 +287,8 @@ impl Cluster {
             endings: self.oracles.endings,
             runs: self.oracles.runs.values().map(|runs| u64::from(*runs)).sum(),
             files: self.oracles.delivered,
+            shared: self.oracles.shared,
+            resumed: self.world.disk.resumed,
             simulated: self.world.ctx.now,
             events: self.world.handled,
             hash: self.world.ctx.trace.hash(),

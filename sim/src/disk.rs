@@ -1,11 +1,13 @@
 //! A disk in memory: the users' files and the attempts' folders of every host, with real bytes and real hashes.
 
+mod kept;
 mod tree;
 
 use crate::clock::{MILLI, Micros, SECOND};
 use crate::context::{Context, HostId, Item, ProcId};
 use crate::fault::Fault;
 use bytes::Bytes;
+use kept::{KeptBlocks, Key};
 use std::collections::{BTreeMap, BTreeSet};
 pub(crate) use tree::{FOLDER, Files, Node, file};
 use tree::{SourceTree, TargetTree};
@@ -44,6 +46,10 @@ pub(crate) struct Disk {
     trees: BTreeMap<(ProcId, TreeId), Tree>,
     /// Trees whose close is under way.
     closing: BTreeSet<(ProcId, TreeId)>,
+    /// Blocks of contents that did not come whole, on every host.
+    kept: KeptBlocks,
+    /// Targets that went on from kept blocks.
+    pub(crate) resumed: u64,
 }
 
 impl Disk {
@@ -53,8 +59,9 @@ impl Disk {
             DiskRequest::ReadBlock { tree, .. }
             | DiskRequest::ReadRoot { tree }
             | DiskRequest::WriteBlock { tree, .. }
-            | DiskRequest::Commit { tree, .. } => self.must_be_open(proc, *tree),
-            DiskRequest::CloseTree { tree } => {
+            | DiskRequest::Commit { tree, .. }
+            | DiskRequest::CommitCopy { tree, .. } => self.must_be_open(proc, *tree),
+            DiskRequest::CloseTree { tree, .. } => {
                 self.must_be_open(proc, *tree);
                 self.closing.insert((proc, *tree));
             }
@@ -112,17 +119,21 @@ impl Disk {
                 Some(Tree::Source(source)) => source.root(),
                 Some(Tree::Target(..)) | None => Err(closed()),
             },
-            DiskRequest::OpenTarget { tree, target, stream_len, manifest_len } => {
+            DiskRequest::OpenTarget { tree, target, stream_len, manifest_len, origin } => {
                 if ctx.fault(Fault::NoSpaceBefore, 30) {
                     return Err(FileError::new(FileErrorKind::NoSpace, "target"));
                 }
                 if let Target::Work { folder, .. } = &target {
                     assert!(self.folders.contains_key(&(host, *folder)), "{folder:?} is not there");
                 }
-                let entry = Tree::Target(TargetTree::new(stream_len, manifest_len), target);
-                let before = self.trees.insert((proc, tree), entry);
+                let mut entry = TargetTree::new(stream_len, manifest_len);
+                let key = origin.map(|origin| Key { host, origin, stream_len, manifest_len });
+                let blocks = key.map_or(0, |key| entry.take_up(self.kept.take(ctx.now, key)));
+                entry.key = key;
+                self.resumed += u64::from(blocks > 0);
+                let before = self.trees.insert((proc, tree), Tree::Target(entry, target));
                 assert!(before.is_none(), "{tree} is opened twice");
-                Ok(DiskDone::Nothing)
+                Ok(if blocks > 0 { DiskDone::Resumed { blocks } } else { DiskDone::Nothing })
             }
             DiskRequest::WriteBlock { tree, index, data, hash } => match self.trees.get_mut(&(proc, tree)) {
                 Some(Tree::Target(..)) if ctx.fault(Fault::NoSpaceDuring, 20) => {
@@ -132,9 +143,23 @@ impl Disk {
                 Some(Tree::Source(_)) | None => Err(closed()),
             },
             DiskRequest::Commit { tree, root } => self.commit(proc, host, tree, root),
-            DiskRequest::CloseTree { tree } => {
-                self.trees.remove(&(proc, tree));
+            DiskRequest::CommitCopy { tree, root, folder, name } => {
+                if ctx.fault(Fault::NoSpaceDuring, 20) {
+                    return Err(FileError::new(FileErrorKind::NoSpace, "copy"));
+                }
+                let Some(Tree::Target(entry, _)) = self.trees.get(&(proc, tree)) else {
+                    return Err(closed());
+                };
+                let files = entry.finish(root)?;
+                self.place_in_work(host, folder, &name, &files)?;
+                Ok(DiskDone::Committed { beside: Beside::default() })
+            }
+            DiskRequest::CloseTree { tree, keep } => {
+                let closed = self.trees.remove(&(proc, tree));
                 self.closing.remove(&(proc, tree));
+                if let (Some(Tree::Target(entry, _)), true) = (closed, keep) {
+                    self.kept.put(ctx.now, entry);
+                }
                 Ok(DiskDone::Nothing)
             }
         }
@@ -209,33 +234,44 @@ impl Disk {
         tree: TreeId,
         root: xxnet_core::disk::Hash,
     ) -> Result<DiskDone, FileError> {
-        let Some(Tree::Target(entry, target)) = self.trees.get(&(proc, tree)) else {
+        let Some(Tree::Target(entry, target)) = self.trees.get_mut(&(proc, tree)) else {
             return Err(closed());
         };
+        // What is moved is not there any more for anybody else.
+        entry.key = None;
         let files = entry.finish(root)?;
         let mut beside = Beside::default();
-        match target {
-            Target::Work { folder, name } => {
-                let Some(folder) = self.folders.get_mut(&(host, *folder)) else {
-                    return Err(FileError::new(FileErrorKind::NotFound, "work folder"));
-                };
-                tree::place(&mut folder.files, name, &files);
-                if name == b"." {
-                    folder.arrived = folder.files.clone();
-                }
-            }
+        match target.clone() {
+            Target::Work { folder, name } => self.place_in_work(host, folder, &name, &files)?,
             Target::Path { path } => {
-                self.users.insert((host, path.clone()), files);
+                self.users.insert((host, path), files);
             }
             Target::Merge { path, shipped } => {
-                let Some(Tree::Source(shipped)) = self.trees.get(&(proc, *shipped)) else {
+                let Some(Tree::Source(shipped)) = self.trees.get(&(proc, shipped)) else {
                     return Err(closed());
                 };
-                let here = self.users.entry((host, path.clone())).or_default();
+                let here = self.users.entry((host, path)).or_default();
                 beside = tree::merge(here, &shipped.files, &files);
             }
         }
         Ok(DiskDone::Committed { beside })
+    }
+
+    fn place_in_work(
+        &mut self,
+        host: HostId,
+        folder: FolderId,
+        name: &[u8],
+        files: &Files,
+    ) -> Result<(), FileError> {
+        let Some(folder) = self.folders.get_mut(&(host, folder)) else {
+            return Err(FileError::new(FileErrorKind::NotFound, "work folder"));
+        };
+        tree::place(&mut folder.files, name, files);
+        if name == b"." {
+            folder.arrived = folder.files.clone();
+        }
+        Ok(())
     }
 
     /// A file of a user's.
@@ -263,11 +299,32 @@ impl Disk {
         }
     }
 
-    /// A process begins: what earlier ones left on its host is swept, and what they had open is gone.
-    pub(crate) fn sweep(&mut self, host: HostId, gone: impl Fn(ProcId) -> bool) {
+    /// A process begins: what earlier ones left on its host is swept, and what they had open is gone. Blocks that they were
+    /// receiving are kept.
+    pub(crate) fn sweep(&mut self, now: Micros, host: HostId, gone: impl Fn(ProcId) -> bool) {
         self.folders.retain(|(at, _), folder| *at != host || !gone(folder.owner));
-        self.trees.retain(|(proc, _), _| !gone(*proc));
+        let over: Vec<_> = self.trees.keys().filter(|(proc, _)| gone(*proc)).copied().collect();
+        for tree in over {
+            if let Some(Tree::Target(entry, _)) = self.trees.remove(&tree) {
+                self.kept.put(now, entry);
+            }
+        }
         self.closing.retain(|(proc, _)| !gone(*proc));
+    }
+
+    /// Blocks that are kept on a host.
+    pub(crate) fn kept_on(&self, host: HostId) -> usize {
+        self.kept.on(host)
+    }
+
+    /// Spoils the last block that is kept of each content, as a host does that crashes before all of it is on the disk.
+    pub(crate) fn tear(&mut self, host: HostId) {
+        self.kept.tear(host);
+    }
+
+    /// What is kept is within its bounds, in bytes and in age.
+    pub(crate) fn keeps_within_bounds(&self) -> bool {
+        self.kept.is_within_bounds()
     }
 
     /// Folders and open trees of a process, but for those folders that it has said will stay.

@@ -360,6 +360,17 @@ impl Lab {
         proc.map_or((0, 0), |proc| self.cluster.world.disk.held_by(proc))
     }
 
+    /// Blocks that are kept on a node's host, of contents that did not come whole.
+    pub fn kept_blocks(&self, node: &str) -> usize {
+        self.cluster.world.disk.kept_on(self.cluster.nodes[self.node(node)].host)
+    }
+
+    /// The last block of each content that is kept on a node's host is other bytes by now.
+    pub fn tear_kept_blocks(&mut self, node: &str) {
+        let host = self.cluster.nodes[self.node(node)].host;
+        self.cluster.world.disk.tear(host);
+    }
+
     /// What a node's machine has not finished, by name: rows of tables, queues, buffers, timers that are not empty.
     pub fn unfinished(&self, node: &str) -> Vec<(&'static str, usize)> {
         let proc = self.cluster.nodes[self.node(node)].proc;

@@ -93,7 +93,7 @@ impl Mark {
 }
 
 /// The kinds of disk request.
-const REQUESTS: [&str; 9] = [
+const REQUESTS: [&str; 10] = [
     "make folder",
     "remove folder",
     "open source",
@@ -103,6 +103,7 @@ const REQUESTS: [&str; 9] = [
     "write block",
     "commit",
     "close tree",
+    "commit copy",
 ];
 
 /// Which of [`REQUESTS`] it is.
@@ -117,6 +118,7 @@ pub(crate) fn request(request: &DiskRequest) -> usize {
         DiskRequest::WriteBlock { .. } => 6,
         DiskRequest::Commit { .. } => 7,
         DiskRequest::CloseTree { .. } => 8,
+        DiskRequest::CommitCopy { .. } => 9,
     }
 }
 

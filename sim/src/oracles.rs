@@ -73,6 +73,8 @@ pub(crate) struct Oracles {
     pub(crate) endings: [u64; 4],
     /// File requests that were answered with the file.
     pub(crate) delivered: u64,
+    /// File requests that shared the transfer of another.
+    pub(crate) shared: u64,
 }
 
 /// A woken supervisor needs so long.
@@ -225,7 +227,12 @@ impl Oracles {
                     .or_else(|what| safety("output", what))?;
             }
             ExecutorNotice::Ended { task, ending } => self.ended(world, plans, proc, *task, ending)?,
-            ExecutorNotice::FileStep { step: FileStep::Requested, callback, .. } => {
+            ExecutorNotice::FileStep {
+                step: step @ (FileStep::Requested | FileStep::Shared),
+                callback,
+                ..
+            } => {
+                self.shared += u64::from(*step == FileStep::Shared);
                 self.callbacks.entry((proc, *callback)).or_default().asked += 1;
             }
             ExecutorNotice::Callback { callback, result, .. } => {

@@ -129,6 +129,8 @@ impl Summary {
         total.tasks += report.tasks;
         total.runs += report.runs;
         total.files += report.files;
+        total.shared += report.shared;
+        total.resumed += report.resumed;
         total.connections += report.connections;
         total.packs += report.packs;
         total.sessions.merge(&report.sessions);

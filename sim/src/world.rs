@@ -200,7 +200,7 @@ impl World {
     ) -> ProcId {
         let id = self.procs.next();
         let procs = &self.procs;
-        self.disk.sweep(host, |owner| {
+        self.disk.sweep(self.ctx.now, host, |owner| {
             procs.get(owner).is_none_or(|proc| proc.host == host && proc.brain.is_none())
         });
         let name = name.into();

@@ -44,7 +44,7 @@ const LIFE: [(Way, KindId, &str); 31] = [
     (AssigneeToPublisher, TASK, "Confirm"),
     (AssigneeToPublisher, TASK, "Claim"),
     (PublisherToRegistry, REGISTRATION, "Taken"),
-    (PublisherToAssignee, TASK, "Granted"),
+    (PublisherToAssignee, TASK, "GrantedFiles"),
     (PublisherToAssignee, TASK, "Input"),
     (AssigneeToPublisher, FILE, "Hello"),
     (PublisherToAssignee, FILE, "Welcome"),
@@ -221,7 +221,7 @@ fn t3_an_assignment_and_a_grant_said_twice_start_nothing_twice() {
     let task = lab.publish("publisher-1", Task::new(script).input(b"in", content(3, 1000)));
     let assign = lab.catch(Some("registry-1"), Door::Sent, REGISTRATION, "Assign", secs(1));
     lab.say(&assign, assign.message());
-    let grant = lab.catch(Some("publisher-1"), Door::Sent, TASK, "Granted", secs(1));
+    let grant = lab.catch(Some("publisher-1"), Door::Sent, TASK, "GrantedFiles", secs(1));
     lab.say(&grant, grant.message());
     lab.run_until("its command runs", secs(1), |lab| lab.alive().len() == 1);
     lab.run_for(secs(1));
@@ -229,7 +229,11 @@ fn t3_an_assignment_and_a_grant_said_twice_start_nothing_twice() {
     lab.say(&grant, grant.message());
     lab.done(task, secs(5));
     let heard = |kind, name| lab.passed("executor-1", Door::Received, kind, name);
-    assert_eq!((heard(REGISTRATION, "Assign"), heard(TASK, "Granted")), (3, 3), "each was said three times");
+    assert_eq!(
+        (heard(REGISTRATION, "Assign"), heard(TASK, "GrantedFiles")),
+        (3, 3),
+        "each was said three times"
+    );
     assert_eq!(lab.passed("executor-1", Door::Sent, TASK, "Claim"), 1);
     assert_eq!(lab.count("executor-1", |n| matches!(n, ExecutorNotice::AttemptGranted { .. })), 1);
     assert_eq!((lab.runs(task), lab.holder(task).expect("held").0), (1, 1));
@@ -277,8 +281,12 @@ fn t3_assign_grant_and_withdraw_behind_the_end_start_nothing() {
 #[test]
 fn t6_a_publisher_that_goes_between_grant_and_start_ends_its_attempt_and_folder() {
     let input = |task: Task| task.input(b"in", content(4, 3 << 20));
-    let moments =
-        [(TASK, "Granted", false), (TASK, "Granted", true), (FILE, "FileBegin", true), (FILE, "Block", true)];
+    let moments = [
+        (TASK, "Granted", false),
+        (TASK, "GrantedFiles", true),
+        (FILE, "FileBegin", true),
+        (FILE, "Block", true),
+    ];
     for (seed, (kind, name, with_input)) in (60..).zip(moments) {
         let mut lab = Lab::settled(seed, Setup::calm(1, &[1]));
         let task = Task::sleeping(secs(100));

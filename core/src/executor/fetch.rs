@@ -1,20 +1,25 @@
 //! Files on their way to us: each a callback that fires exactly once (seed 3.1.2, file request steps 1 and 4).
 //!
-//! A fetch fires when its tree is verified and visible, or when it is known not to come. After that it only waits for the
-//! disk to let go of it, and is then *settled*.
+//! A fetch fires when its tree is verified and visible, or when it is known not to come. Once the disk is done with its folder,
+//! it is then *settled*. What comes over the link is a [`Transfer`]; fetches that want the same content of the same publisher
+//! at the same time are members of one. One of them asks the source; if that one ends, the next goes on from the verified
+//! blocks. Each keeps its own window.
+
+mod transfer;
 
 use super::ops::{Op, Ops};
 use super::peers::Side;
-use crate::disk::{BLOCK, DiskRequest, FileError, FileErrorKind, Hash, Target};
+use crate::disk::{BLOCK, Content, DiskRequest, FileError, FileErrorKind, Hash, Target};
 use crate::machine::Actions;
 use crate::states::{FetchState, Key, Row};
 use crate::timers::Timers;
 use crate::{AttemptNumber, CallbackId, ConnectionId, InstanceId, Instant, Limits, TaskId, TreeId};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use transfer::{Transfer, Tree};
 
 /// Requests under way to one peer: fewer than any source takes, so that none is ever too many.
 const REQUESTS: usize = 128;
@@ -34,6 +39,14 @@ pub(super) struct Wanted {
     pub(super) label: String,
 }
 
+/// A new fetch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added {
+    pub(super) callback: CallbackId,
+    /// Its content is on its way already.
+    pub(super) shares: bool,
+}
+
 /// What a fetch has come to.
 #[derive(Clone, Debug, Hash)]
 #[must_use]
@@ -41,46 +54,21 @@ pub(super) enum FetchOutcome {
     /// Nothing that others need to know.
     None,
     /// More bytes are verified.
-    Progress { done: u64, total: u64 },
+    Progress { callback: CallbackId, done: u64, total: u64 },
     /// It fires: here and verified, or why not. `cancel`: the source should be told on this connection.
-    Fired { result: Result<(), FileError>, cancel: Option<ConnectionId>, total: u64 },
-    /// It had fired, and the disk has let go of it.
-    Settled(Wanted),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-enum Tree {
-    None,
-    Opening,
-    Open,
-    Committing,
-    Closing,
+    Fired { callback: CallbackId, result: Result<(), FileError>, cancel: Option<ConnectionId>, total: u64 },
+    /// It had fired, and the disk brings nothing more of it into its folder.
+    Settled { callback: CallbackId, wanted: Wanted },
 }
 
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Fetch {
     wanted: Wanted,
-    id: TreeId,
-    tree: Tree,
-    /// Stream length, manifest length and state of the source, once it began.
-    begun: Option<(u64, u64, u64)>,
-    /// The file connection that the present request runs on.
-    on: Option<ConnectionId>,
-    /// The link of the last request has ended, and there was none since to ask again on. Whatever ends the fetch then, a
-    /// disconnect is why.
-    lost: bool,
-    /// The present request was answered: blocks may come.
-    answered: bool,
-    requested_from: u64,
-    /// Next block that may come.
-    expected: u64,
-    queue: VecDeque<(u64, Vec<Bytes>, Hash)>,
-    writing: usize,
-    /// Blocks without gaps from the start that are verified and written, and those beyond.
-    verified: u64,
-    beyond: BTreeSet<u64>,
-    root: Option<Hash>,
+    /// What brings it.
+    tree: TreeId,
     fired: bool,
+    /// Its copy is being made.
+    copying: bool,
     window_start: u64,
 }
 
@@ -88,86 +76,69 @@ struct Fetch {
 #[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Fetches {
     rows: BTreeMap<CallbackId, Fetch>,
+    transfers: BTreeMap<TreeId, Transfer>,
     next: u64,
     /// Ends of windows.
     pub(super) timers: Timers<CallbackId>,
 }
 
-impl Fetch {
-    fn blocks(&self) -> u64 {
-        self.begun.map_or(0, |(len, ..)| len.div_ceil(BLOCK))
-    }
-
-    fn total(&self) -> u64 {
-        self.begun.map_or(0, |(len, ..)| len)
-    }
-
-    fn done(&self) -> u64 {
-        (self.verified * BLOCK).min(self.total())
-    }
-
-    fn complete(&self) -> bool {
-        self.begun.is_some() && self.verified == self.blocks()
-    }
-
-    fn state(&self) -> FetchState {
-        match (self.tree, self.on) {
-            _ if self.fired => FetchState::Closing,
-            (Tree::Committing, _) => FetchState::Committing,
-            (Tree::None | Tree::Opening | Tree::Open | Tree::Closing, on) => match on {
-                _ if self.is_ready() => FetchState::Arrived,
-                None if self.lost => FetchState::Broken,
-                None => FetchState::Waiting,
-                Some(_) if self.answered => FetchState::Receiving,
-                Some(_) => FetchState::Requested,
-            },
-        }
-    }
-
-    /// Whether all of it is written, and only a commit is missing.
-    fn is_ready(&self) -> bool {
-        self.root.is_some() && self.complete() && self.writing == 0 && self.tree == Tree::Open
-    }
-}
-
 impl Fetches {
-    /// A new fetch; the caller requests it as soon as both connections are up.
-    pub(super) fn add(&mut self, now: Instant, wanted: Wanted, id: TreeId, limits: &Limits) -> CallbackId {
+    /// A new fetch. With its content known beforehand it joins a transfer of that, or opens its target at once; else the caller
+    /// requests it as soon as both connections are up.
+    pub(super) fn add<N>(
+        &mut self,
+        now: Instant,
+        wanted: Wanted,
+        content: Option<Content>,
+        limits: &Limits,
+        ops: &mut Ops,
+        actions: &mut Actions<N>,
+    ) -> Added {
         let callback = CallbackId::next(&mut self.next);
-        let fetch = Fetch {
-            wanted,
-            id,
-            tree: Tree::None,
-            begun: None,
-            on: None,
-            lost: false,
-            answered: false,
-            requested_from: 0,
-            expected: 0,
-            queue: VecDeque::new(),
-            writing: 0,
-            verified: 0,
-            beyond: BTreeSet::new(),
-            root: None,
-            fired: false,
-            window_start: 0,
+        let same = |transfer: &Transfer| {
+            (transfer.peer, transfer.side, transfer.begun) == (wanted.peer, wanted.side, content)
+                && transfer.known
+                && !transfer.members.is_empty()
+                && !transfer.arrived()
         };
-        self.rows.insert(callback, fetch);
+        let shared = self.transfers.iter().find(|(_, transfer)| same(transfer)).map(|(tree, _)| *tree);
+        let tree = shared.unwrap_or_else(|| ops.new_tree());
+        let transfer =
+            self.transfers.entry(tree).or_insert_with(|| Transfer::new(&wanted, content, callback));
+        transfer.members.insert(callback);
+        let window_start = transfer.done();
+        self.rows.insert(callback, Fetch { wanted, tree, fired: false, copying: false, window_start });
         self.timers.set(callback, now + limits.file_window);
-        callback
+        if content.is_some() && shared.is_none() {
+            self.open(tree, ops, actions);
+        }
+        Added { callback, shares: shared.is_some() }
     }
 
     pub(super) fn wanted(&self, callback: CallbackId) -> Option<&Wanted> {
         self.rows.get(&callback).map(|fetch| &fetch.wanted)
     }
 
-    /// Fetches over this peer's connections that have no request under way, as many as may be asked for now.
+    /// Whose target a tree was opened for.
+    pub(super) fn opener(&self, tree: TreeId) -> Option<&Wanted> {
+        self.wanted(self.transfers.get(&tree)?.opener?)
+    }
+
+    /// Who has what a tree is received from.
+    pub(super) fn source(&self, tree: TreeId) -> Option<(InstanceId, Side)> {
+        self.transfers.get(&tree).map(|transfer| (transfer.peer, transfer.side))
+    }
+
+    /// Fetches over this peer's connections that are to ask now, one a transfer that has no request under way, as many as may.
     pub(super) fn unrequested(&self, peer: InstanceId, side: Side) -> Vec<CallbackId> {
-        let of_peer = |fetch: &&Fetch| (fetch.wanted.peer, fetch.wanted.side) == (peer, side) && !fetch.fired;
-        let under_way = self.rows.values().filter(of_peer).filter(|fetch| fetch.on.is_some()).count();
-        let open = |fetch: &Fetch| fetch.on.is_none() && !(fetch.complete() && fetch.root.is_some());
-        let open = self.rows.iter().filter(|(_, fetch)| of_peer(fetch) && open(fetch));
-        open.map(|(id, _)| *id).take(REQUESTS.saturating_sub(under_way)).collect()
+        let of_peer = |transfer: &&Transfer| (transfer.peer, transfer.side) == (peer, side);
+        let all = || self.transfers.values().filter(of_peer);
+        let under_way = all().filter(|transfer| transfer.on.is_some()).count();
+        let mut open: Vec<_> =
+            all().filter(|transfer| transfer.can_ask()).filter_map(Transfer::spokesman).collect();
+        open.sort_unstable();
+        open.truncate(REQUESTS.saturating_sub(under_way));
+        open
     }
 
     /// Fetches of an attempt that have not fired.
@@ -181,28 +152,22 @@ impl Fetches {
 
     /// The request goes out now: from which block on.
     pub(super) fn request(&mut self, callback: CallbackId, on: ConnectionId) -> u64 {
-        let Some(fetch) = self.rows.get_mut(&callback) else { return 0 };
-        (fetch.on, fetch.lost) = (Some(on), false);
-        fetch.answered = false;
-        fetch.queue.clear();
-        fetch.requested_from = fetch.verified;
-        fetch.expected = fetch.verified;
-        fetch.verified
+        self.transfer_of(callback).map_or(0, |(_, transfer)| transfer.request(callback, on))
     }
 
     /// A file connection is gone: what ran on it is asked for again when there is another.
     pub(super) fn file_link_lost(&mut self, connection: ConnectionId) {
-        for fetch in self.rows.values_mut().filter(|fetch| fetch.on == Some(connection)) {
-            (fetch.on, fetch.lost) = (None, true);
-            fetch.queue.clear();
+        for transfer in self.transfers.values_mut().filter(|transfer| transfer.on == Some(connection)) {
+            transfer.let_go();
+            transfer.lost = true;
         }
     }
 
     /// A task connection is gone: requests that were not answered may be lost with it.
     pub(super) fn task_link_lost(&mut self, peer: InstanceId, side: Side) {
-        for fetch in self.rows.values_mut() {
-            if fetch.wanted.peer == peer && fetch.wanted.side == side && !fetch.answered {
-                fetch.lost |= fetch.on.take().is_some();
+        for transfer in self.transfers.values_mut() {
+            if (transfer.peer, transfer.side) == (peer, side) && !transfer.answered {
+                transfer.lost |= transfer.let_go().is_some();
             }
         }
     }
@@ -210,13 +175,13 @@ impl Fetches {
     /// The source does not have the connection that a request of ours named. That is no reason to give up: the request goes again.
     /// One that it is serving already it has accepted, so its word is about an earlier one. The side to ask again on, if any.
     pub(super) fn unknown_connection(&mut self, callback: CallbackId, peer: InstanceId) -> Option<Side> {
-        let fetch = self.rows.get_mut(&callback)?;
-        let asked = fetch.on.is_some() && !fetch.answered;
-        if fetch.wanted.peer != peer || !asked {
+        let (_, transfer) = self.transfer_of(callback)?;
+        let asked = transfer.asker == Some(callback) && !transfer.answered;
+        if transfer.peer != peer || !asked {
             return None;
         }
-        fetch.on = None;
-        Some(fetch.wanted.side)
+        transfer.let_go();
+        Some(transfer.side)
     }
 
     /// The source says what comes.
@@ -224,28 +189,23 @@ impl Fetches {
         &mut self,
         callback: CallbackId,
         on: ConnectionId,
-        what: (u64, u64, u64),
+        content: Content,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        let Some(fetch) = self.rows.get_mut(&callback).filter(|f| f.on == Some(on) && !f.fired) else {
-            return FetchOutcome::None;
-        };
-        let (stream_len, manifest_len, _) = what;
-        if fetch.begun.is_some_and(|before| before != what) {
-            return self.fire(callback, Err(FileErrorKind::Changed), ops, actions);
+        let Some((tree, transfer)) = self.asked(callback, on) else { return FetchOutcome::None };
+        let Content { stream_len, manifest_len, .. } = content;
+        if transfer.begun.is_some_and(|before| before != content) {
+            return self.fire(callback, FileErrorKind::Changed, false, ops, actions);
         }
         if manifest_len == 0 || manifest_len > stream_len || manifest_len > MAX_MANIFEST {
-            return self.fire(callback, Err(FileErrorKind::BadManifest), ops, actions);
+            return self.fire(callback, FileErrorKind::BadManifest, false, ops, actions);
         }
-        fetch.answered = true;
-        fetch.expected = fetch.requested_from;
-        fetch.queue.clear();
-        if fetch.begun.replace(what).is_none() {
-            fetch.tree = Tree::Opening;
-            let target = fetch.wanted.target.clone();
-            let request = DiskRequest::OpenTarget { tree: fetch.id, target, stream_len, manifest_len };
-            ops.ask(Op::FetchOpen { callback }, request, actions);
+        transfer.answered = true;
+        transfer.expected = transfer.requested_from;
+        transfer.queue.clear();
+        if transfer.begun.replace(content).is_none() {
+            self.open(tree, ops, actions);
         }
         FetchOutcome::None
     }
@@ -262,21 +222,21 @@ impl Fetches {
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> Result<(), &'static str> {
-        let Some(fetch) = self.rows.get_mut(&callback).filter(|f| f.on == Some(on) && f.answered && !f.fired)
+        let Some((tree, transfer)) = self.asked(callback, on).filter(|(_, transfer)| transfer.answered)
         else {
             return Ok(());
         };
         // Blocks of an earlier request may still be on the connection; only the next one in order counts.
-        if index != fetch.expected || index >= fetch.blocks() {
+        if index != transfer.expected || index >= transfer.blocks() {
             return Ok(());
         }
-        let wanted = BLOCK.min(fetch.total() - index * BLOCK);
+        let wanted = BLOCK.min(transfer.total() - index * BLOCK);
         if data.iter().map(|piece| piece.len() as u64).sum::<u64>() != wanted {
             return Err("a block of another size than announced");
         }
-        fetch.expected += 1;
-        fetch.queue.push_back((index, data, hash));
-        self.write_on(callback, limits, ops, actions);
+        transfer.expected += 1;
+        transfer.queue.push_back((index, data, hash));
+        self.write_on(tree, limits, ops, actions);
         Ok(())
     }
 
@@ -289,109 +249,177 @@ impl Fetches {
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> bool {
-        let Some(fetch) = self.rows.get_mut(&callback).filter(|f| f.on == Some(on) && f.answered && !f.fired)
+        let Some((tree, transfer)) = self.asked(callback, on).filter(|(_, transfer)| transfer.answered)
         else {
             return false;
         };
-        if fetch.expected != fetch.blocks() {
-            fetch.on = None;
+        if transfer.expected != transfer.blocks() {
+            transfer.let_go();
             return true;
         }
-        fetch.root = Some(root);
-        self.commit_if_complete(callback, ops, actions);
+        transfer.root = Some(root);
+        self.place(tree, ops, actions);
         false
     }
 
     /// Blocks of one connection that wait for the disk: too many stop the reading.
     pub(super) fn backlog(&self, connection: ConnectionId) -> usize {
-        self.rows.values().filter(|fetch| fetch.on == Some(connection)).map(|fetch| fetch.queue.len()).sum()
+        let on_it = self.transfers.values().filter(|transfer| transfer.on == Some(connection));
+        on_it.map(|transfer| transfer.queue.len()).sum()
     }
 
-    /// The file connection that a fetch runs on.
-    pub(super) fn connection(&self, callback: CallbackId) -> Option<ConnectionId> {
-        self.rows.get(&callback)?.on
+    /// The file connection that a tree comes on.
+    pub(super) fn connection(&self, tree: TreeId) -> Option<ConnectionId> {
+        self.transfers.get(&tree)?.on
     }
 
-    /// The disk has opened the target, or not.
+    /// The disk has opened the target, with so many blocks there already; or not.
     pub(super) fn opened<N>(
         &mut self,
-        callback: CallbackId,
-        result: Result<(), FileError>,
+        tree: TreeId,
+        result: Result<u64, FileError>,
         limits: &Limits,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        let Some(fetch) = self.rows.get_mut(&callback) else { return FetchOutcome::None };
-        fetch.tree = if result.is_ok() { Tree::Open } else { Tree::None };
-        if fetch.fired {
-            return self.close_if_idle(callback, ops, actions);
-        }
+        let Some(transfer) = self.transfers.get_mut(&tree) else { return FetchOutcome::None };
+        let opener = transfer.opener.take();
+        let waits = opener.filter(|opener| transfer.members.contains(opener));
         match result {
-            Ok(()) => {
-                self.write_on(callback, limits, ops, actions);
-                FetchOutcome::None
+            Ok(there) => {
+                transfer.tree = Tree::Open;
+                transfer.opener = waits;
+                transfer.verified = there.min(transfer.blocks());
+                let done = transfer.done();
+                for member in &transfer.members {
+                    if let Some(fetch) = self.rows.get_mut(member) {
+                        fetch.window_start = done;
+                    }
+                }
+                self.write_on(tree, limits, ops, actions);
+                self.close_if_idle(tree, ops, actions);
+                // One that has ended meanwhile had to wait for this.
+                opener.map_or(FetchOutcome::None, |opener| self.settle(opener))
             }
-            Err(error) => self.fire_with(callback, Err(error), ops, actions),
+            Err(error) => {
+                transfer.tree = Tree::None;
+                let outcome = match (waits, opener) {
+                    (Some(waits), _) => self.fire_with(waits, Err(error), false, ops, actions),
+                    (None, Some(over)) => self.settle(over),
+                    (None, None) => FetchOutcome::None,
+                };
+                self.open(tree, ops, actions);
+                self.close_if_idle(tree, ops, actions);
+                outcome
+            }
         }
+    }
+
+    /// Asks the disk to open a target: the opener's, or else that of the first who waits.
+    fn open<N>(&mut self, tree: TreeId, ops: &mut Ops, actions: &mut Actions<N>) {
+        let Some(transfer) = self.transfers.get_mut(&tree) else { return };
+        let opener = transfer.opener.or(transfer.members.first().copied());
+        let fetch = opener.and_then(|opener| self.rows.get(&opener));
+        let (Some(fetch), Some(Content { stream_len, manifest_len, .. })) = (fetch, transfer.begun) else {
+            return;
+        };
+        (transfer.opener, transfer.tree) = (opener, Tree::Opening);
+        let (target, origin) = (fetch.wanted.target.clone(), transfer.origin());
+        let request = DiskRequest::OpenTarget { tree, target, stream_len, manifest_len, origin };
+        ops.ask(Op::FetchOpen { tree }, request, actions);
     }
 
     /// The disk has verified and written a block, or not.
     pub(super) fn written<N>(
         &mut self,
-        callback: CallbackId,
+        tree: TreeId,
         index: u64,
         result: Result<(), FileError>,
         limits: &Limits,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        let Some(fetch) = self.rows.get_mut(&callback) else { return FetchOutcome::None };
-        fetch.writing = fetch.writing.saturating_sub(1);
-        if fetch.fired {
-            return self.close_if_idle(callback, ops, actions);
-        }
+        let Some(transfer) = self.transfers.get_mut(&tree) else { return FetchOutcome::None };
+        transfer.writing = transfer.writing.saturating_sub(1);
+        let Some(callback) = transfer.spokesman() else {
+            self.close_if_idle(tree, ops, actions);
+            return FetchOutcome::None;
+        };
         if let Err(error) = result {
-            return self.fire_with(callback, Err(error), ops, actions);
+            return self.fire_with(callback, Err(error), false, ops, actions);
         }
-        if index >= fetch.verified {
-            fetch.beyond.insert(index);
-        }
-        while fetch.beyond.remove(&fetch.verified) {
-            fetch.verified += 1;
-        }
-        let outcome = FetchOutcome::Progress { done: fetch.done(), total: fetch.total() };
-        self.write_on(callback, limits, ops, actions);
-        self.commit_if_complete(callback, ops, actions);
+        transfer.wrote(index);
+        let outcome = FetchOutcome::Progress { callback, done: transfer.done(), total: transfer.total() };
+        self.write_on(tree, limits, ops, actions);
+        self.place(tree, ops, actions);
         outcome
     }
 
-    /// The disk has made the tree visible, or not.
+    /// The disk has made a tree visible, or not.
     pub(super) fn committed<N>(
         &mut self,
+        tree: TreeId,
+        result: Result<(), FileError>,
+        ops: &mut Ops,
+        actions: &mut Actions<N>,
+    ) -> FetchOutcome {
+        let Some(transfer) = self.transfers.get_mut(&tree) else { return FetchOutcome::None };
+        transfer.tree = Tree::Open;
+        let Some(opener) = transfer.opener else { return FetchOutcome::None };
+        let target = self.wanted(opener).map(|wanted| wanted.target.clone());
+        let outcome = self.placed(tree, opener, result, ops, actions);
+        // Another one may have waited for its turn at the same target.
+        let waits = |(other, transfer): (&TreeId, &Transfer)| {
+            let same = self.opener(*other).map(|wanted| &wanted.target) == target.as_ref();
+            (transfer.is_ready() && same && *other != tree).then_some(*other)
+        };
+        if let Some(next) = self.transfers.iter().find_map(waits) {
+            self.place(next, ops, actions);
+        }
+        outcome
+    }
+
+    /// The disk has made a copy of a tree visible, or not.
+    pub(super) fn copied<N>(
+        &mut self,
+        tree: TreeId,
         callback: CallbackId,
         result: Result<(), FileError>,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        let Some(fetch) = self.rows.get_mut(&callback) else { return FetchOutcome::None };
-        fetch.tree = Tree::Open;
-        let (fired, target) = (fetch.fired, fetch.wanted.target.clone());
-        let outcome = if fired {
-            self.close_if_idle(callback, ops, actions)
-        } else {
-            self.fire_with(callback, result, ops, actions)
-        };
-        let waits = |fetch: &Fetch| !fetch.fired && fetch.wanted.target == target;
-        let next = self.rows.iter().find(|(_, fetch)| fetch.is_ready() && waits(fetch));
-        if let Some(next) = next.map(|(next, _)| *next) {
-            self.commit_if_complete(next, ops, actions);
+        if let Some(transfer) = self.transfers.get_mut(&tree) {
+            transfer.copies = transfer.copies.saturating_sub(1);
         }
+        if let Some(fetch) = self.rows.get_mut(&callback) {
+            fetch.copying = false;
+        }
+        let outcome = self.placed(tree, callback, result, ops, actions);
+        self.place(tree, ops, actions);
+        outcome
+    }
+
+    /// What was asked for a fetch at the end is done, or not: it fires now, if it has not before.
+    fn placed<N>(
+        &mut self,
+        tree: TreeId,
+        callback: CallbackId,
+        result: Result<(), FileError>,
+        ops: &mut Ops,
+        actions: &mut Actions<N>,
+    ) -> FetchOutcome {
+        let outcome = match self.rows.get(&callback) {
+            Some(fetch) if fetch.fired => self.settle(callback),
+            Some(_) => self.fire_with(callback, result, false, ops, actions),
+            None => FetchOutcome::None,
+        };
+        self.close_if_idle(tree, ops, actions);
         outcome
     }
 
     /// The disk has let go.
-    pub(super) fn closed(&mut self, callback: CallbackId) -> FetchOutcome {
-        self.rows.remove(&callback).map_or(FetchOutcome::None, |fetch| FetchOutcome::Settled(fetch.wanted))
+    pub(super) fn closed(&mut self, tree: TreeId) {
+        self.transfers.remove(&tree);
     }
 
     /// A window has ended: enough verified progress opens the next one (seed: five minutes; ledger F2).
@@ -406,28 +434,30 @@ impl Fetches {
         let Some(fetch) = self.rows.get_mut(&callback).filter(|fetch| !fetch.fired) else {
             return FetchOutcome::None;
         };
-        let (done, total) = (fetch.done(), fetch.total());
+        let Some(transfer) = self.transfers.get(&fetch.tree) else { return FetchOutcome::None };
+        let (done, total) = (transfer.done(), transfer.total());
         let least = limits.file_min_rate.saturating_mul(limits.file_window.as_secs()).max(1);
         let needed = least.min(total.saturating_sub(fetch.window_start)).max(1);
+        let come = done.saturating_sub(fetch.window_start);
         // With everything verified and the root known, only our own disk is waited for.
-        let arrived = fetch.complete() && fetch.root.is_some();
-        if !arrived && (fetch.begun.is_none() || done - fetch.window_start < needed) {
-            return self.fire(callback, Err(FileErrorKind::TimedOut), ops, actions);
+        if !transfer.arrived() && (transfer.begun.is_none() || come < needed) {
+            return self.fire(callback, FileErrorKind::TimedOut, true, ops, actions);
         }
         fetch.window_start = done;
         self.timers.set(callback, now + limits.file_window);
         FetchOutcome::None
     }
 
-    /// Fires now, for a reason from outside.
+    /// Fires now, for a reason from outside. `keep`: the same may be asked for again.
     pub(super) fn fail<N>(
         &mut self,
         callback: CallbackId,
         kind: FileErrorKind,
+        keep: bool,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        self.fire(callback, Err(kind), ops, actions)
+        self.fire(callback, kind, keep, ops, actions)
     }
 
     /// The source refuses, or gives up. Only where the request runs now.
@@ -439,9 +469,9 @@ impl Fetches {
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
-        match self.rows.get(&callback) {
-            Some(fetch) if fetch.wanted.peer == peer && fetch.on.is_some() => {
-                self.fire_with(callback, Err(error), ops, actions)
+        match self.transfer_of(callback) {
+            Some((_, transfer)) if transfer.peer == peer && transfer.asker == Some(callback) => {
+                self.fire_with(callback, Err(error), false, ops, actions)
             }
             Some(_) | None => FetchOutcome::None,
         }
@@ -450,14 +480,16 @@ impl Fetches {
     fn fire<N>(
         &mut self,
         callback: CallbackId,
-        result: Result<(), FileErrorKind>,
+        kind: FileErrorKind,
+        keep: bool,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
+        let lost = self.transfer_of(callback).is_some_and(|(_, transfer)| transfer.lost);
         let Some(fetch) = self.rows.get(&callback) else { return FetchOutcome::None };
-        let (label, lost) = (fetch.wanted.label.clone(), fetch.lost);
-        let error = |kind| FileError::new(if lost { FileErrorKind::Disconnected } else { kind }, label);
-        self.fire_with(callback, result.map_err(error), ops, actions)
+        let kind = if lost { FileErrorKind::Disconnected } else { kind };
+        let error = FileError::new(kind, fetch.wanted.label.clone());
+        self.fire_with(callback, Err(error), keep, ops, actions)
     }
 
     /// The one place where a callback fires.
@@ -465,6 +497,7 @@ impl Fetches {
         &mut self,
         callback: CallbackId,
         result: Result<(), FileError>,
+        keep: bool,
         ops: &mut Ops,
         actions: &mut Actions<N>,
     ) -> FetchOutcome {
@@ -472,109 +505,148 @@ impl Fetches {
             return FetchOutcome::None;
         };
         fetch.fired = true;
-        fetch.queue.clear();
         self.timers.clear(&callback);
-        let cancel = if result.is_ok() { None } else { fetch.on };
-        let total = fetch.total();
-        fetch.on = None;
+        let tree = fetch.tree;
+        let (mut cancel, mut total) = (None, 0);
+        if let Some(transfer) = self.transfers.get_mut(&tree) {
+            total = transfer.total();
+            transfer.members.remove(&callback);
+            transfer.keep = keep && transfer.known;
+            if transfer.asker == Some(callback) {
+                cancel = transfer.let_go().filter(|_| result.is_err());
+            }
+        }
         // The caller is told of the firing first; the disk lets go behind it.
-        if let Some(request) = Self::close_request(fetch) {
-            ops.ask(Op::FetchClose { callback }, request, actions);
-        }
-        FetchOutcome::Fired { result, cancel, total }
+        self.close_if_idle(tree, ops, actions);
+        FetchOutcome::Fired { callback, result, cancel, total }
     }
 
-    /// Fired fetches whose tree never came to be are settled at once.
-    pub(super) fn settle_treeless(&mut self, callback: CallbackId) -> FetchOutcome {
-        let treeless = |fetch: &Fetch| fetch.fired && fetch.tree == Tree::None && fetch.writing == 0;
-        if self.rows.get(&callback).is_some_and(treeless) {
-            self.closed(callback)
-        } else {
-            FetchOutcome::None
+    /// A fetch that has fired is over, once nothing is put into its folder any more.
+    pub(super) fn settle(&mut self, callback: CallbackId) -> FetchOutcome {
+        let over = |fetch: &&Fetch| {
+            let mine = self.transfers.get(&fetch.tree).filter(|by| by.opener == Some(callback));
+            let busy = mine.is_some_and(|by| matches!(by.tree, Tree::Opening | Tree::Committing));
+            fetch.fired && !fetch.copying && !busy
+        };
+        if self.rows.get(&callback).filter(over).is_none() {
+            return FetchOutcome::None;
         }
+        let settled = self.rows.remove(&callback).map(|fetch| fetch.wanted);
+        settled.map_or(FetchOutcome::None, |wanted| FetchOutcome::Settled { callback, wanted })
     }
 
-    fn close_if_idle<N>(
-        &mut self,
-        callback: CallbackId,
-        ops: &mut Ops,
-        actions: &mut Actions<N>,
-    ) -> FetchOutcome {
-        let Some(fetch) = self.rows.get_mut(&callback) else { return FetchOutcome::None };
-        if let Some(request) = Self::close_request(fetch) {
-            ops.ask(Op::FetchClose { callback }, request, actions);
+    /// A tree that nobody waits for is closed, once the disk does nothing with it.
+    fn close_if_idle<N>(&mut self, tree: TreeId, ops: &mut Ops, actions: &mut Actions<N>) {
+        let Some(transfer) = self.transfers.get_mut(&tree) else { return };
+        if !transfer.members.is_empty() || transfer.writing > 0 || transfer.copies > 0 {
+            return;
         }
-        self.settle_treeless(callback)
-    }
-
-    fn close_request(fetch: &mut Fetch) -> Option<DiskRequest> {
-        if fetch.tree != Tree::Open || fetch.writing > 0 {
-            return None;
+        match transfer.tree {
+            Tree::None => {
+                self.transfers.remove(&tree);
+            }
+            Tree::Open => {
+                transfer.tree = Tree::Closing;
+                let keep = transfer.keep && transfer.verified > 0;
+                ops.ask(Op::FetchClose { tree }, DiskRequest::CloseTree { tree, keep }, actions);
+            }
+            Tree::Opening | Tree::Committing | Tree::Closing => {}
         }
-        fetch.tree = Tree::Closing;
-        Some(DiskRequest::CloseTree { tree: fetch.id })
     }
 
     /// Gives the disk what it may write now: the manifest's blocks one by one, the rest side by side.
-    fn write_on<N>(
-        &mut self,
-        callback: CallbackId,
-        limits: &Limits,
-        ops: &mut Ops,
-        actions: &mut Actions<N>,
-    ) {
-        let Some(fetch) = self.rows.get_mut(&callback).filter(|fetch| fetch.tree == Tree::Open) else {
-            return;
-        };
-        let manifest_blocks = fetch.begun.map_or(0, |(_, manifest_len, _)| manifest_len.div_ceil(BLOCK));
+    fn write_on<N>(&mut self, tree: TreeId, limits: &Limits, ops: &mut Ops, actions: &mut Actions<N>) {
+        let Some(transfer) = self.transfers.get_mut(&tree).filter(|by| by.tree == Tree::Open) else { return };
+        let manifest_blocks = transfer.begun.map_or(0, |content| content.manifest_len.div_ceil(BLOCK));
         loop {
-            let ahead = if fetch.verified < manifest_blocks { 1 } else { limits.blocks_ahead };
-            if fetch.writing >= ahead {
+            let ahead = if transfer.verified < manifest_blocks { 1 } else { limits.blocks_ahead };
+            if transfer.writing >= ahead {
                 break;
             }
-            let Some((index, data, hash)) = fetch.queue.pop_front() else { break };
-            fetch.writing += 1;
-            let request = DiskRequest::WriteBlock { tree: fetch.id, index, data, hash };
-            ops.ask(Op::FetchWrite { callback, index }, request, actions);
+            let Some((index, data, hash)) = transfer.queue.pop_front() else { break };
+            transfer.writing += 1;
+            let request = DiskRequest::WriteBlock { tree, index, data, hash };
+            ops.ask(Op::FetchWrite { tree, index }, request, actions);
         }
     }
 
-    /// One commit to a target at a time: that of an older attempt may still be with the disk, and its bytes must not land last.
-    fn commit_if_complete<N>(&mut self, callback: CallbackId, ops: &mut Ops, actions: &mut Actions<N>) {
-        let Some(fetch) = self.rows.get(&callback).filter(|fetch| fetch.is_ready()) else { return };
-        let target = &fetch.wanted.target;
-        let mut others = self.rows.values();
-        if others.any(|other| other.tree == Tree::Committing && other.wanted.target == *target) {
+    /// What is all here goes where it is wanted: first copies for all but the opener, then the tree itself for that. One commit to a
+    /// target at a time: that of an older attempt may still be with the disk, and its bytes must not land last.
+    fn place<N>(&mut self, tree: TreeId, ops: &mut Ops, actions: &mut Actions<N>) {
+        let Some(transfer) = self.transfers.get_mut(&tree).filter(|by| by.is_ready()) else { return };
+        let Some(root) = transfer.root else { return };
+        let opener = transfer.opener.filter(|opener| transfer.members.contains(opener));
+        for callback in transfer.members.iter().copied().filter(|member| Some(*member) != opener) {
+            let Some(fetch) = self.rows.get_mut(&callback).filter(|fetch| !fetch.copying) else { continue };
+            let Target::Work { folder, name } = fetch.wanted.target.clone() else { continue };
+            fetch.copying = true;
+            transfer.copies += 1;
+            let request = DiskRequest::CommitCopy { tree, root, folder, name };
+            ops.ask(Op::FetchCopy { tree, callback }, request, actions);
+        }
+        if transfer.copies > 0 || opener.is_none() {
             return;
         }
-        let Some(fetch) = self.rows.get_mut(&callback) else { return };
-        let Some(root) = fetch.root else { return };
-        fetch.tree = Tree::Committing;
-        ops.ask(Op::FetchCommit { callback }, DiskRequest::Commit { tree: fetch.id, root }, actions);
+        let target = self.opener(tree).map(|wanted| &wanted.target);
+        let taken = |(other, transfer): (&TreeId, &Transfer)| {
+            transfer.tree == Tree::Committing && self.opener(*other).map(|wanted| &wanted.target) == target
+        };
+        if self.transfers.iter().any(taken) {
+            return;
+        }
+        if let Some(transfer) = self.transfers.get_mut(&tree) {
+            transfer.tree = Tree::Committing;
+            ops.ask(Op::FetchCommit { tree }, DiskRequest::Commit { tree, root }, actions);
+        }
+    }
+
+    /// The transfer that a fetch waits for.
+    fn transfer_of(&mut self, callback: CallbackId) -> Option<(TreeId, &mut Transfer)> {
+        let tree = self.rows.get(&callback).filter(|fetch| !fetch.fired)?.tree;
+        Some((tree, self.transfers.get_mut(&tree)?))
+    }
+
+    /// The same, if its present request is this one's and runs on this connection.
+    fn asked(&mut self, callback: CallbackId, on: ConnectionId) -> Option<(TreeId, &mut Transfer)> {
+        let present = |by: &Transfer| by.asker == Some(callback) && by.on == Some(on);
+        self.transfer_of(callback).filter(|(_, transfer)| present(transfer))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.transfers.is_empty()
     }
 
     /// Where each file stands.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
-        let row =
-            |(id, fetch): (&CallbackId, &Fetch)| Row::new(Key::Callback(*id), fetch.state()).on(fetch.on);
-        self.rows.iter().map(row)
+        self.rows.iter().map(|(id, fetch)| {
+            let transfer = self.transfers.get(&fetch.tree).filter(|_| !fetch.fired);
+            let state = transfer.map_or(FetchState::Closing, Transfer::state);
+            Row::new(Key::Callback(*id), state).on(transfer.and_then(|transfer| transfer.on))
+        })
     }
 
     /// For leak checks; all zero once every callback has fired and the disk has let go of its tree.
-    pub(super) fn unfinished(&self) -> [(&'static str, usize); 2] {
-        [("fetches", self.rows.len()), ("fetches' windows", self.timers.len())]
+    pub(super) fn unfinished(&self) -> [(&'static str, usize); 3] {
+        [
+            ("fetches", self.rows.len()),
+            ("transfers", self.transfers.len()),
+            ("fetches' windows", self.timers.len()),
+        ]
     }
 
     pub(super) fn check_invariants(&self) {
         for (callback, fetch) in &self.rows {
             let timed = self.timers.at(callback).is_some();
             assert_eq!(timed, !fetch.fired, "a callback has a window until it fires: {callback}");
-            assert!(fetch.queue.len() as u64 <= fetch.blocks(), "no more blocks wait than there are");
-            assert!(!fetch.complete() || fetch.beyond.is_empty());
+            let waits = self.transfers.get(&fetch.tree).is_some_and(|by| by.members.contains(callback));
+            assert_eq!(waits, !fetch.fired, "what has not fired is on its way: {callback}");
+        }
+        for (tree, transfer) in &self.transfers {
+            transfer.check_invariants();
+            let waits = |member| self.rows.get(member).is_some_and(|fetch| fetch.tree == *tree);
+            assert!(transfer.members.iter().all(waits), "only fetches wait: {tree}");
+            let copying = self.rows.values().filter(|fetch| fetch.tree == *tree && fetch.copying).count();
+            assert_eq!(copying, transfer.copies, "copies are counted: {tree}");
         }
     }
 }

@@ -218,34 +218,25 @@ impl Executor {
                 self.block_read(now, connection, callback, index, result, out);
             }
             Op::ServeRoot { connection, callback } => self.root_read(now, connection, callback, result, out),
-            Op::FetchOpen { callback } => {
-                let outcome =
-                    self.fetches.opened(callback, nothing(result), &self.config.limits, &mut self.ops, out);
-                self.fetch_outcome(now, callback, outcome, out);
+            Op::FetchOpen { tree } => self.target_opened(now, tree, result, out),
+            Op::FetchWrite { tree, index } => {
+                let limits = &self.config.limits;
+                let outcome = self.fetches.written(tree, index, nothing(result), limits, &mut self.ops, out);
+                self.read_if_room(now, tree, out);
+                self.fetch_outcome(now, outcome, out);
             }
-            Op::FetchWrite { callback, index } => {
-                let outcome = self.fetches.written(
-                    callback,
-                    index,
-                    nothing(result),
-                    &self.config.limits,
-                    &mut self.ops,
-                    out,
-                );
-                self.read_if_room(now, callback, out);
-                self.fetch_outcome(now, callback, outcome, out);
-            }
-            Op::FetchCommit { callback } => {
+            Op::FetchCommit { tree } => {
                 if let Ok(DiskDone::Committed { beside }) = &result {
-                    self.landed_beside(callback, beside, out);
+                    self.landed_beside(tree, beside, out);
                 }
-                let outcome = self.fetches.committed(callback, nothing(result), &mut self.ops, out);
-                self.fetch_outcome(now, callback, outcome, out);
+                let outcome = self.fetches.committed(tree, nothing(result), &mut self.ops, out);
+                self.fetch_outcome(now, outcome, out);
             }
-            Op::FetchClose { callback } => {
-                let outcome = self.fetches.closed(callback);
-                self.fetch_outcome(now, callback, outcome, out);
+            Op::FetchCopy { tree, callback } => {
+                let outcome = self.fetches.copied(tree, callback, nothing(result), &mut self.ops, out);
+                self.fetch_outcome(now, outcome, out);
             }
+            Op::FetchClose { tree } => self.fetches.closed(tree),
             Op::CloseSource => {}
         }
     }
@@ -278,7 +269,7 @@ impl Executor {
         }
         while let Some(callback) = self.fetches.timers.pop_due(now) {
             let outcome = self.fetches.window_over(now, callback, &self.config.limits, &mut self.ops, out);
-            self.fetch_outcome(now, callback, outcome, out);
+            self.fetch_outcome(now, outcome, out);
         }
         while let Some(peer) = self.probes.timers.pop_due(now) {
             self.probe_due(now, peer, out);

@@ -152,6 +152,8 @@ pub enum FileStep {
     Sent = 3,
     /// 4: complete and verified, the callback fires.
     Delivered = 4,
+    /// Instead of 1 to 3: the same content is on its way already, for another request, and this one waits for it.
+    Shared = 5,
 }
 
 /// How a task ended, in full.

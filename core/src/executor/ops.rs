@@ -22,13 +22,15 @@ pub(super) enum Op {
     /// The root hash is read for a peer.
     ServeRoot { connection: ConnectionId, callback: CallbackId },
     /// A target is opened.
-    FetchOpen { callback: CallbackId },
+    FetchOpen { tree: TreeId },
     /// A block is verified and written.
-    FetchWrite { callback: CallbackId, index: u64 },
+    FetchWrite { tree: TreeId, index: u64 },
     /// A target is made visible.
-    FetchCommit { callback: CallbackId },
+    FetchCommit { tree: TreeId },
+    /// A copy of it is made visible.
+    FetchCopy { tree: TreeId, callback: CallbackId },
     /// A target is forgotten.
-    FetchClose { callback: CallbackId },
+    FetchClose { tree: TreeId },
     /// A source is forgotten; nobody waits.
     CloseSource,
 }

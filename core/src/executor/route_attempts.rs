@@ -1,12 +1,12 @@
 //! Routing of what we run for others: proposal, claim, folder, inputs, command, outputs, result.
 
-use super::fetch::Wanted;
+use super::fetch::{Added, Wanted};
 use super::ops::Op;
 use super::peers::{Lane, Side};
 use super::service::SourceInfo;
 use super::worker::{Entry, EntryTimer, Held, Output, Phase};
-use super::{Executor, ExecutorNotice, Out, Stage, TaskStep};
-use crate::disk::{DiskDone, DiskRequest, FileError, FileErrorKind, Source, Target};
+use super::{Executor, ExecutorNotice, FileStep, Out, Stage, TaskStep};
+use crate::disk::{Content, DiskDone, DiskRequest, FileError, FileErrorKind, Source, Target};
 use crate::manifest;
 use crate::message::{
     Assign, Blob, Decline, DeclineReason, Exit, Finished, Granted, OutputName, RefuseReason, Started,
@@ -90,13 +90,20 @@ impl Executor {
     }
 
     /// A grant (PROTOCOL A4): taken only for the entry that wants this claim, and only before its deadline.
-    pub(super) fn granted(&mut self, now: Instant, link: ConnectionId, granted: Granted, out: &mut Out) {
+    pub(super) fn granted(
+        &mut self,
+        now: Instant,
+        link: ConnectionId,
+        granted: Granted,
+        contents: Vec<Content>,
+        out: &mut Out,
+    ) {
         let Granted { task, claim, attempt, stamp, spec, received } = granted;
         let deadline = stamp.min(now) + self.config.limits.attempt_deadline;
         match self.worker.entry(task) {
             Some(Entry::Wanted { claim: ours, since, .. }) if *ours == claim && now < deadline => {
                 let waited = micros(now.since(*since));
-                self.hold(now, task, Held::new(attempt, claim, spec, now, waited), deadline, out);
+                self.hold(now, task, Held::new(attempt, claim, spec, contents, now, waited), deadline, out);
             }
             Some(Entry::Held(held)) if held.claim == claim && held.number == attempt => {
                 held.known = true;
@@ -224,20 +231,28 @@ impl Executor {
     fn fetch_inputs(&mut self, now: Instant, task: TaskId, out: &mut Out) {
         let Some(held) = self.worker.held(task) else { return };
         let (attempt, folder) = (held.number, held.folder_id(task));
-        for (file, name) in (0..).zip(held.spec.inputs.clone()) {
+        let (names, contents) = (held.spec.inputs.clone(), held.contents.clone());
+        for (index, name) in names.into_iter().enumerate() {
+            let (peer, label) = (task.publisher, name.display());
             let wanted = Wanted {
                 task,
                 attempt,
-                file,
-                peer: task.publisher,
+                file: u32::try_from(index).unwrap_or(u32::MAX),
+                peer,
                 side: Side::Dialled,
-                label: name.display(),
+                label: label.clone(),
                 target: Target::Work { folder, name: name.0 },
             };
-            let callback = self.fetches.add(now, wanted, self.ops.new_tree(), &self.config.limits);
+            let content = contents.get(index).copied();
+            let added = self.fetches.add(now, wanted, content, &self.config.limits, &mut self.ops, out);
+            let Added { callback, shares } = added;
             if let Some(held) = self.worker.held(task) {
                 held.fetching.insert(callback);
                 held.unsettled.insert(callback);
+            }
+            if shares {
+                let step = FileStep::Shared;
+                out.notify(ExecutorNotice::FileStep { step, task, file: label, callback, peer, bytes: 0 });
             }
         }
         self.request_files(now, task.publisher, Side::Dialled, out);
@@ -262,7 +277,7 @@ impl Executor {
         self.advance_stop(now, wanted.task, out);
     }
 
-    /// The disk has let go of an input.
+    /// The disk brings nothing more of an input into its folder.
     pub(super) fn input_settled(
         &mut self,
         now: Instant,
@@ -471,6 +486,8 @@ impl Executor {
         if held.stop.is_some() || matches!(held.phase, Phase::Stopping | Phase::Leaving) {
             return;
         }
+        // Where another attempt may follow, here or after a restart, what has come of its inputs is of use to that.
+        let keep = matches!(why, StopReason::LeaseOver | StopReason::Input(_));
         held.stop = Some(why);
         held.phase = Phase::Stopping;
         let (attempt, run) = (held.number, held.run.filter(|_| held.exit.is_none()));
@@ -482,8 +499,8 @@ impl Executor {
         // What it still writes is read and thrown away: its streams must end.
         self.read_output(task, out);
         for callback in self.fetches.of(task, attempt, Side::Dialled) {
-            let outcome = self.fetches.fail(callback, FileErrorKind::Cancelled, &mut self.ops, out);
-            self.fetch_outcome(now, callback, outcome, out);
+            let outcome = self.fetches.fail(callback, FileErrorKind::Cancelled, keep, &mut self.ops, out);
+            self.fetch_outcome(now, outcome, out);
         }
         self.advance_stop(now, task, out);
     }

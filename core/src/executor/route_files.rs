@@ -5,7 +5,7 @@ use super::ops::Op;
 use super::peers::{Lane, Side};
 use super::service::{Sent, Served};
 use super::{Executor, ExecutorNotice, FileStep, Out};
-use crate::disk::{Beside, DiskDone, DiskRequest, FileError, FileErrorKind};
+use crate::disk::{Beside, Content, DiskDone, DiskRequest, FileError, FileErrorKind};
 use crate::message::{Block, FileBegin, FileCancel, FileEnd, FileFailed, FileRefused, FileRequest, Message};
 use crate::{CallbackId, ConnectionId, InstanceId, Instant, TreeId};
 use alloc::format;
@@ -35,23 +35,17 @@ impl Executor {
     }
 
     /// What a fetch has come to: the callback fires here, once.
-    pub(super) fn fetch_outcome(
-        &mut self,
-        now: Instant,
-        callback: CallbackId,
-        outcome: FetchOutcome,
-        out: &mut Out,
-    ) {
+    pub(super) fn fetch_outcome(&mut self, now: Instant, outcome: FetchOutcome, out: &mut Out) {
         match outcome {
             FetchOutcome::None => {}
-            FetchOutcome::Progress { done, total } => {
+            FetchOutcome::Progress { callback, done, total } => {
                 if let Some(wanted) = self.fetches.wanted(callback) {
                     let (task, file, result) =
                         (wanted.task, wanted.label.clone(), wanted.side == Side::Accepted);
                     out.notify(ExecutorNotice::Progress { task, file, result, done, total });
                 }
             }
-            FetchOutcome::Fired { result, cancel, total } => {
+            FetchOutcome::Fired { callback, result, cancel, total } => {
                 let Some(wanted) = self.fetches.wanted(callback).cloned() else { return };
                 if let Some(link) = cancel {
                     self.send(now, link, FileCancel { callback }, out);
@@ -68,18 +62,33 @@ impl Executor {
                     Side::Accepted => self.output_fetched(now, &wanted, result, out),
                 }
                 self.request_files(now, peer, wanted.side, out);
-                let settled = self.fetches.settle_treeless(callback);
-                if let FetchOutcome::Settled(wanted) = settled {
-                    self.settled(now, callback, &wanted, out);
-                }
+                let settled = self.fetches.settle(callback);
+                self.fetch_outcome(now, settled, out);
             }
-            FetchOutcome::Settled(wanted) => self.settled(now, callback, &wanted, out),
+            FetchOutcome::Settled { callback, wanted } => self.settled(now, callback, &wanted, out),
+        }
+    }
+
+    /// The disk has opened a target, or not: what is there already is not asked for.
+    pub(super) fn target_opened(
+        &mut self,
+        now: Instant,
+        tree: TreeId,
+        result: Result<DiskDone, FileError>,
+        out: &mut Out,
+    ) {
+        let there = result.map(|done| if let DiskDone::Resumed { blocks } = done { blocks } else { 0 });
+        let source = self.fetches.source(tree);
+        let outcome = self.fetches.opened(tree, there, &self.config.limits, &mut self.ops, out);
+        self.fetch_outcome(now, outcome, out);
+        if let Some((peer, side)) = source {
+            self.request_files(now, peer, side, out);
         }
     }
 
     /// Told even if nobody waits for the files any more: they are on the user's disk.
-    pub(super) fn landed_beside(&self, callback: CallbackId, beside: &Beside, out: &mut Out) {
-        if let Some(Wanted { task, .. }) = self.fetches.wanted(callback).filter(|_| beside.count > 0) {
+    pub(super) fn landed_beside(&self, tree: TreeId, beside: &Beside, out: &mut Out) {
+        if let Some(Wanted { task, .. }) = self.fetches.opener(tree).filter(|_| beside.count > 0) {
             out.notify(ExecutorNotice::LandedBeside { task: *task, beside: beside.clone() });
         }
     }
@@ -97,8 +106,8 @@ impl Executor {
         }
     }
 
-    pub(super) fn read_if_room(&mut self, now: Instant, callback: CallbackId, out: &mut Out) {
-        let Some(link) = self.fetches.connection(callback) else { return };
+    pub(super) fn read_if_room(&mut self, now: Instant, tree: TreeId, out: &mut Out) {
+        let Some(link) = self.fetches.connection(tree) else { return };
         if self.fetches.backlog(link) <= self.config.limits.blocks_ahead {
             self.manager.resume(now, link, out);
         }
@@ -106,9 +115,9 @@ impl Executor {
 
     pub(super) fn file_begin(&mut self, now: Instant, link: ConnectionId, begin: &FileBegin, out: &mut Out) {
         let FileBegin { callback, stream_len, manifest_len, stamp } = *begin;
-        let what = (stream_len, manifest_len, stamp);
-        let outcome = self.fetches.begin(callback, link, what, &mut self.ops, out);
-        self.fetch_outcome(now, callback, outcome, out);
+        let content = Content { stream_len, manifest_len, stamp };
+        let outcome = self.fetches.begin(callback, link, content, &mut self.ops, out);
+        self.fetch_outcome(now, outcome, out);
     }
 
     /// `Err`: the peer breaks the protocol.
@@ -152,7 +161,7 @@ impl Executor {
             return;
         }
         let outcome = self.fetches.refused(callback, peer, bounded(error), &mut self.ops, out);
-        self.fetch_outcome(now, callback, outcome, out);
+        self.fetch_outcome(now, outcome, out);
     }
 
     // ---- serving ----
@@ -275,6 +284,7 @@ impl Executor {
             DiskDone::Block { data, hash } => Ok((data, hash)),
             DiskDone::Nothing
             | DiskDone::Opened { .. }
+            | DiskDone::Resumed { .. }
             | DiskDone::Root { .. }
             | DiskDone::Committed { .. } => Err(unexpected()),
         });
@@ -298,6 +308,7 @@ impl Executor {
             DiskDone::Root { root } => Ok(root),
             DiskDone::Nothing
             | DiskDone::Opened { .. }
+            | DiskDone::Resumed { .. }
             | DiskDone::Block { .. }
             | DiskDone::Committed { .. } => Err(unexpected()),
         });
@@ -328,7 +339,7 @@ impl Executor {
         for (line, message) in self.service.remove_source(tree) {
             self.send(now, line, message, out);
         }
-        self.ops.ask(Op::CloseSource, DiskRequest::CloseTree { tree }, out);
+        self.ops.ask(Op::CloseSource, DiskRequest::CloseTree { tree, keep: false }, out);
     }
 
     pub(super) fn file_message(

@@ -3,8 +3,9 @@
 use super::peers::{Lane, Side};
 use super::{Executor, Out};
 use crate::connection::KindId;
-use crate::message::{Answer, FileRefused, Message};
+use crate::message::{Answer, FileRefused, GrantedFiles, Message};
 use crate::{ConnectionId, Instant};
+use alloc::vec::Vec;
 
 impl Executor {
     /// One message of a peer. What does not belong on its connection ends that connection, and nothing else.
@@ -83,7 +84,13 @@ impl Executor {
             return Err("word about another publisher's task");
         }
         match message {
-            Message::Granted(granted) => self.granted(now, id, granted, out),
+            Message::Granted(granted) => self.granted(now, id, granted, Vec::new(), out),
+            Message::GrantedFiles(GrantedFiles { granted, contents }) => {
+                if contents.len() != granted.spec.inputs.len() {
+                    return Err("a grant with other contents than inputs");
+                }
+                self.granted(now, id, granted, contents, out);
+            }
             Message::Refused(refused) => self.refused(now, refused.task, refused.claim, refused.why, out),
             Message::Renewed(renewed) => {
                 let theirs = |(task, _): &(crate::TaskId, _)| task.publisher == publisher;
@@ -113,6 +120,7 @@ impl Message {
     fn task(&self) -> Option<crate::TaskId> {
         match self {
             Self::Granted(m) => Some(m.task),
+            Self::GrantedFiles(m) => Some(m.granted.task),
             Self::Refused(m) => Some(m.task),
             Self::Done(m) => Some(m.task),
             Self::Stop(m) => Some(m.task),

@@ -188,7 +188,7 @@ impl Executor {
             };
             let label = String::from_utf8_lossy(&label).into_owned();
             let wanted = Wanted { task: id, attempt, file, peer, side: Side::Accepted, target, label };
-            self.fetches.add(now, wanted, self.ops.new_tree(), &self.config.limits);
+            self.fetches.add(now, wanted, None, &self.config.limits, &mut self.ops, out);
         }
         self.request_files(now, peer, Side::Accepted, out);
     }
@@ -272,8 +272,8 @@ impl Executor {
             return;
         }
         for callback in self.fetches.of(id, attempt, Side::Accepted) {
-            let outcome = self.fetches.fail(callback, FileErrorKind::Cancelled, &mut self.ops, out);
-            self.fetch_outcome(now, callback, outcome, out);
+            let outcome = self.fetches.fail(callback, FileErrorKind::Cancelled, false, &mut self.ops, out);
+            self.fetch_outcome(now, outcome, out);
         }
     }
 }

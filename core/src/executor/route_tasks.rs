@@ -8,8 +8,8 @@ use super::{Ending, Executor, ExecutorNotice, Out, OutputFile, PublishError, Sta
 use crate::disk::{DiskDone, DiskRequest, FileError, FileErrorKind, Source};
 use crate::manifest;
 use crate::message::{
-    Assign, Claim, Granted, Open, OutputTaken, Placement, Publish, PublishNeeding, Refused, Renew, Renewed,
-    Stop, StopReason, Stopped, Taken, WaitReason,
+    Assign, Claim, Granted, GrantedFiles, Open, OutputTaken, Placement, Publish, PublishNeeding, Refused,
+    Renew, Renewed, Stop, StopReason, Stopped, Taken, WaitReason,
 };
 use crate::needs::{MAX_NEEDS, Need};
 use crate::process::Stream;
@@ -298,7 +298,13 @@ impl Executor {
         task.stdin.resend();
         let Some(held) = &task.current else { return };
         let (attempt, spec, received, taken) = (held.number, task.wire.clone(), held.received, held.taken);
-        self.send(now, link, Granted { task: id, claim, attempt, stamp, spec, received }, out);
+        let contents: Option<Vec<_>> =
+            task.sources.iter().map(|tree| self.service.source(*tree).map(SourceInfo::content)).collect();
+        let granted = Granted { task: id, claim, attempt, stamp, spec, received };
+        match contents.filter(|contents| !contents.is_empty()) {
+            Some(contents) => self.send(now, link, GrantedFiles { granted, contents }, out),
+            None => self.send(now, link, granted, out),
+        }
         // Credit that was lost with the last link: without it the command would wait for ever.
         for stream in Stream::BOTH {
             let upto = taken[stream.index()];

@@ -1,7 +1,7 @@
 //! The file service (the seed's FileExe): serves sources, block by block, each request in turn.
 
 use super::ops::{Op, Ops};
-use crate::disk::{BLOCK, DiskRequest, FileError, FileErrorKind, Hash};
+use crate::disk::{BLOCK, Content, DiskRequest, FileError, FileErrorKind, Hash};
 use crate::machine::Actions;
 use crate::message::{Block, FileBegin, FileEnd, FileFailed, Message};
 use crate::states::{Key, Row, ServeState};
@@ -19,6 +19,14 @@ pub(super) struct SourceInfo {
     pub(super) stream_len: u64,
     pub(super) manifest_len: u64,
     pub(super) stamp: u64,
+}
+
+impl SourceInfo {
+    /// For those who may know it already.
+    pub(super) fn content(self) -> Content {
+        let Self { stream_len, manifest_len, stamp } = self;
+        Content { stream_len, manifest_len, stamp }
+    }
 }
 
 /// What one request is about, for notices.
@@ -74,6 +82,11 @@ impl FileService {
     /// Whether this source was scanned and can be served.
     pub(super) fn is_open(&self, tree: TreeId) -> bool {
         self.sources.contains_key(&tree)
+    }
+
+    /// What was scanned.
+    pub(super) fn source(&self, tree: TreeId) -> Option<SourceInfo> {
+        self.sources.get(&tree).copied()
     }
 
     /// A source is withdrawn; what is being sent of it ends. The messages say so to their connections.

@@ -145,7 +145,7 @@ fn leaving() -> (Executor, TaskId, OpId) {
     assert_eq!(executor.worker.want_next(now), Some(task));
     let spec =
         Spec { argv: vec![], env: vec![], inputs: vec![], outputs: vec![], stdin: false, timeout: None };
-    let held = Held::new(attempt, ClaimNumber(1), spec, now, 0);
+    let held = Held::new(attempt, ClaimNumber(1), spec, Vec::new(), now, 0);
     executor.worker.hold(task, held);
     executor.ops.ask(
         Op::MakeFolder { task, attempt },

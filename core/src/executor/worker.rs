@@ -8,7 +8,7 @@
 //! A slot is held from `Wanted` until every process is reaped.
 
 use super::output::OutStream;
-use crate::disk::FileError;
+use crate::disk::{Content, FileError};
 use crate::message::{Exit, Spec, StopReason, Times};
 use crate::states::{AttemptState, Key, Row};
 use crate::timers::Timers;
@@ -56,6 +56,8 @@ pub(super) struct Held {
     pub(super) number: AttemptNumber,
     pub(super) claim: ClaimNumber,
     pub(super) spec: Spec,
+    /// What each input holds, if the publisher has said so.
+    pub(super) contents: Vec<Content>,
     pub(super) phase: Phase,
     /// Whether the publisher has answered our claim on the present link. Until then nothing of the attempt goes out there: only
     /// the answer says how much output had come before the last link broke.
@@ -63,7 +65,7 @@ pub(super) struct Held {
     pub(super) run: Option<RunId>,
     /// Inputs that are not verified yet.
     pub(super) fetching: BTreeSet<CallbackId>,
-    /// Inputs whose trees are not closed yet: the folder stays until they are.
+    /// Inputs that the disk may still bring into the folder: it stays until they are settled.
     pub(super) unsettled: BTreeSet<CallbackId>,
     /// Each declared output, once it is scanned: its tree, or why there is none.
     pub(super) outputs: Vec<Output>,
@@ -384,6 +386,7 @@ impl Held {
         number: AttemptNumber,
         claim: ClaimNumber,
         spec: Spec,
+        contents: Vec<Content>,
         now: Instant,
         waited: u64,
     ) -> Self {
@@ -391,6 +394,7 @@ impl Held {
             number,
             claim,
             spec,
+            contents,
             phase: Phase::Folder,
             known: true,
             run: None,

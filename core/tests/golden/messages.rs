@@ -1,7 +1,7 @@
 //! The values of `messages.hex`, in its order.
 
 use bytes::Bytes;
-use xxnet_core::disk::{FileError, FileErrorKind as Kind, Hash};
+use xxnet_core::disk::{Content, FileError, FileErrorKind as Kind, Hash};
 use xxnet_core::message::*;
 use xxnet_core::process::{ExitStatus, SpawnError, Stream};
 use xxnet_core::{
@@ -42,6 +42,7 @@ pub(crate) const NUMBERS: &[(u16, &str)] = &[
     (109, "FileRequest"),
     (110, "FileRefused"),
     (111, "Stop"),
+    (112, "GrantedFiles"),
     (128, "FileBegin"),
     (129, "Block"),
     (130, "FileEnd"),
@@ -203,10 +204,7 @@ fn questions(all: &mut Samples) {
     answer("Labels", Reply::Labels(vec![(instance(2), vec![("gpu".into(), String::new())])]));
 }
 
-fn tasks(all: &mut Samples) {
-    let task = task_of(1, 7);
-    let attempt = ATTEMPT;
-    add(all, "", Claim { task, claim: CLAIM, stamp: STAMP });
+fn granted() -> Granted {
     let spec = Spec {
         argv: vec![Blob::from("cat"), Blob::from([0xff, 0xfe])],
         env: vec![(Blob::from("K"), Blob::from("V=1"))],
@@ -215,7 +213,15 @@ fn tasks(all: &mut Samples) {
         stdin: true,
         timeout: Some(60_000_000),
     };
-    add(all, "", Granted { task, claim: CLAIM, attempt, stamp: STAMP, spec, received: [10, 20] });
+    let (task, attempt) = (task_of(1, 7), ATTEMPT);
+    Granted { task, claim: CLAIM, attempt, stamp: STAMP, spec, received: [10, 20] }
+}
+
+fn tasks(all: &mut Samples) {
+    let task = task_of(1, 7);
+    let attempt = ATTEMPT;
+    add(all, "", Claim { task, claim: CLAIM, stamp: STAMP });
+    add(all, "", granted());
     add(all, "Elsewhere", Refused { task, claim: CLAIM, why: RefuseReason::Elsewhere });
     add(all, "Ended", Refused { task, claim: CLAIM, why: RefuseReason::Ended });
     let other = (task_of(1, 8), AttemptNumber(1));
@@ -287,6 +293,8 @@ fn files(all: &mut Samples) {
     }
     add(all, "", Stop { task, attempt });
     let stamp = 0x0123_4567_89ab_cdef;
+    let content = Content { stream_len: 2_000_000, manifest_len: 100, stamp };
+    add(all, "", GrantedFiles { granted: granted(), contents: vec![content] });
     add(all, "", FileBegin { callback, stream_len: 2_000_000, manifest_len: 100, stamp });
     let data = vec![Bytes::from_static(b"bulk")];
     add(all, "", Block { callback, index: 13, hash: Hash([0xab; 32]), data });

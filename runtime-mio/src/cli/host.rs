@@ -111,7 +111,8 @@ pub(crate) fn executor(
     };
     let subject = Subject::from(&settings);
     let recorder = record.map(|record| record.recorder(&config, subject)).transpose()?.flatten();
-    let disk = DiskOptions { work_dir: work.as_ref().map(|work| work.path().to_path_buf()) };
+    let work_dir = work.as_ref().map(|work| work.path().to_path_buf());
+    let disk = DiskOptions { work_dir, kept: work.as_ref().map(WorkDir::kept) };
     let options = Options { disk: Some(disk), processes, ..Options::default() };
     // The work folder goes after everything that writes there.
     let watchers = watchers(tracer, recorder);

@@ -30,6 +30,7 @@ pub(crate) fn file_step(step: FileStep) -> &'static str {
         FileStep::Told => "tells its file service",
         FileStep::Sent => "sends the file",
         FileStep::Delivered => "has it, verified: the callback fires",
+        FileStep::Shared => "waits for the file, which is on its way already for another task",
     }
 }
 

@@ -61,10 +61,12 @@ pub(super) fn scan_error<'a>(
 /// Why what a peer sent is no manifest.
 pub(super) fn arrival_error(error: ManifestError, root: &str) -> FileError {
     let kind = match error {
-        ManifestError::Path { error: NameError::Escapes | NameError::Absolute, .. }
-        | ManifestError::Target { error: NameError::Escapes | NameError::Absolute, .. } => {
-            FileErrorKind::Escapes
+        ManifestError::Path {
+            error: NameError::Escapes | NameError::Absolute | NameError::Device, ..
         }
+        | ManifestError::Target {
+            error: NameError::Escapes | NameError::Absolute | NameError::Device, ..
+        } => FileErrorKind::Escapes,
         _ => FileErrorKind::BadManifest,
     };
     FileError::new(kind, format!("{root}: {error}"))

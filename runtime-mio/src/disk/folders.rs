@@ -4,7 +4,7 @@ use crate::alarm::lock;
 use crate::fs::{Dir, Stat, path_of, remove_tree};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xxnet_core::FolderId;
 
@@ -15,6 +15,7 @@ pub(super) type Baseline = BTreeMap<Vec<u8>, Stat>;
 #[derive(Debug)]
 pub(super) struct Folders {
     work_dir: Option<PathBuf>,
+    kept: Option<PathBuf>,
     known: Mutex<HashMap<FolderId, Folder>>,
     /// Folders, by device and inode, where leftovers of others were looked for.
     swept: Mutex<BTreeSet<(u64, u64)>>,
@@ -30,8 +31,13 @@ struct Folder {
 }
 
 impl Folders {
-    pub(super) fn new(work_dir: Option<PathBuf>) -> Self {
-        Self { work_dir, known: Mutex::default(), swept: Mutex::default() }
+    pub(super) fn new(work_dir: Option<PathBuf>, kept: Option<PathBuf>) -> Self {
+        Self { work_dir, kept, known: Mutex::default(), swept: Mutex::default() }
+    }
+
+    /// Where blocks are kept that may be of use to others, if anywhere.
+    pub(super) fn kept(&self) -> Option<&Path> {
+        self.kept.as_deref()
     }
 
     /// The folder that holds all attempts' folders.

@@ -4,6 +4,7 @@
 //! folders   where attempts run, and what arrived there
 //! scan      what a folder holds           source   read block by block
 //! staged    a tree on its way in          target   written block by block, then made visible
+//! kept      what did not come whole
 //! apply     entries into a folder that is there already
 //! ```
 
@@ -11,6 +12,7 @@ mod apply;
 mod blocks;
 mod error;
 mod folders;
+pub(crate) mod kept;
 mod scan;
 mod source;
 mod staged;
@@ -42,6 +44,10 @@ const THREADS: usize = 3;
 pub struct DiskOptions {
     /// Where attempts get their folders (a [`WorkDir`](crate::WorkDir)'s path); without it there are none.
     pub work_dir: Option<PathBuf>,
+    /// Where blocks of large inputs that did not come whole are kept for the next attempt ([`WorkDir::kept`](crate::WorkDir::kept)):
+    /// no more than 16 GiB of inputs, and those that are an hour old go at the next start, or behind the next attempt. On the
+    /// same file system as the folders; without it nothing is kept.
+    pub kept: Option<PathBuf>,
 }
 
 /// The disk's front: takes requests, answers through the outbox. At most one completion a request, so what is queued here
@@ -70,7 +76,7 @@ enum Tree {
 impl Disk {
     pub(crate) fn new(options: DiskOptions, outbox: Outbox) -> Self {
         let shared = Arc::new(Shared {
-            folders: Folders::new(options.work_dir),
+            folders: Folders::new(options.work_dir, options.kept),
             trees: Mutex::default(),
             blocks: Blocks::default(),
         });
@@ -111,6 +117,7 @@ impl Shared {
             }
             DiskRequest::RemoveFolder { folder } => {
                 self.folders.remove(folder).about(|| self.folder_name(folder))?;
+                self.folders.kept().map(kept::tidy);
             }
             DiskRequest::OpenSource { tree, source } => {
                 let source = SourceTree::open(source, &self.folders)?;
@@ -126,14 +133,18 @@ impl Shared {
                 let root = self.source(tree)?.root(&self.blocks)?;
                 return Ok(DiskDone::Root { root });
             }
-            DiskRequest::OpenTarget { tree, target, stream_len, manifest_len } => {
+            DiskRequest::OpenTarget { tree, target, stream_len, manifest_len, origin } => {
                 let shipped = match &target {
                     xxnet_core::disk::Target::Merge { shipped, .. } => Some(*shipped),
                     _ => None,
                 };
                 let source = || shipped.and_then(|shipped| self.source(shipped).ok());
-                let target = TargetTree::open(target, stream_len, manifest_len, &self.folders, source)?;
+                let lengths = (stream_len, manifest_len);
+                let (target, blocks) = TargetTree::open(target, lengths, origin, &self.folders, source)?;
                 lock(&self.trees).insert(tree, Tree::Target(Arc::new(target)));
+                if blocks > 0 {
+                    return Ok(DiskDone::Resumed { blocks });
+                }
             }
             DiskRequest::WriteBlock { tree, index, data, hash } => {
                 self.target(tree)?.write_block(index, &data, hash)?;
@@ -142,10 +153,14 @@ impl Shared {
                 let beside = self.target(tree)?.commit(root, &self.folders)?;
                 return Ok(DiskDone::Committed { beside });
             }
-            DiskRequest::CloseTree { tree } => {
+            DiskRequest::CommitCopy { tree, root, folder, name } => {
+                let beside = self.target(tree)?.commit_copy(root, folder, name, &self.folders)?;
+                return Ok(DiskDone::Committed { beside });
+            }
+            DiskRequest::CloseTree { tree, keep } => {
                 let closed = lock(&self.trees).remove(&tree);
                 if let Some(Tree::Target(target)) = closed {
-                    target.close()?;
+                    target.close(self.folders.kept().filter(|_| keep))?;
                 }
             }
         }
@@ -176,7 +191,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         for tree in lock(&self.trees).values() {
             if let Tree::Target(target) = tree {
-                let _ = target.close();
+                let _ = target.close(None);
             }
         }
     }

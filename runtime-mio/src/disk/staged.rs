@@ -1,11 +1,11 @@
 //! A tree on its way in: its files are written where nobody looks, under the name that they will be moved from.
 
-use super::blocks::{slice, write_at};
+use super::blocks::{read_at, slice, write_at};
 use super::error::{About, below, entry_name};
 use super::scan::join_time;
 use crate::alarm::lock;
 use crate::fs::{Cursor, Dir, set_mode_and_time, try_lock};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -25,6 +25,8 @@ pub(super) struct Staged {
     /// For people: what it is going to be.
     name: String,
     pub(super) manifest: Manifest,
+    /// The same, as it came.
+    pub(super) encoded: Bytes,
     layout: Layout,
     files: Mutex<Files>,
     /// One writes at a time, while others verify: the system lets only one into a file, and has the rest spin.
@@ -52,26 +54,43 @@ enum Way {
 
 impl Staged {
     /// Makes the staged root, `root` in `parent`, and every folder of the manifest in it, for their owner alone.
-    pub(super) fn new(manifest: Manifest, name: &str, parent: &Dir, root: &[u8]) -> Result<Self, FileError> {
-        let about = || name.to_owned();
-        let is_file =
-            matches!(manifest.entries.first(), Some(first) if matches!(first.kind, EntryKind::File { .. }));
-        let (way, lock) = if is_file {
-            (Way::One(parent.try_clone().about(about)?, root.to_vec()), None)
-        } else {
-            parent.make_dir(root).about(about)?;
-            let folder = parent.dir(root).about(about)?;
-            // Some network file systems have no locks; there a killed process's leftovers are the user's to remove.
-            let _ = folder.try_lock();
-            let lock = Some(folder.try_clone().about(about)?.into_fd());
-            let mut cursor = Cursor::new(folder);
+    pub(super) fn new(
+        manifest: Manifest,
+        encoded: &Bytes,
+        name: &str,
+        parent: &Dir,
+        root: &[u8],
+    ) -> Result<Self, FileError> {
+        if !is_file(&manifest) {
+            parent.make_dir(root).about(|| name.to_owned())?;
+            let mut cursor = Cursor::new(parent.dir(root).about(|| name.to_owned())?);
             for entry in manifest.entries.iter().skip(1) {
                 if let EntryKind::Folder { .. } = entry.kind {
                     let at = cursor.at(&entry.path);
                     at.and_then(|(dir, leaf)| dir.make_dir(leaf)).about(|| below(name, &entry.path))?;
                 }
             }
-            (Way::Tree(cursor), lock)
+        }
+        Self::resume(manifest, encoded, name, parent, root)
+    }
+
+    /// Takes up a staged root with all of its folders; what is in them is not looked at.
+    pub(super) fn resume(
+        manifest: Manifest,
+        encoded: &Bytes,
+        name: &str,
+        parent: &Dir,
+        root: &[u8],
+    ) -> Result<Self, FileError> {
+        let about = || name.to_owned();
+        let (way, lock) = if is_file(&manifest) {
+            (Way::One(parent.try_clone().about(about)?, root.to_vec()), None)
+        } else {
+            let folder = parent.dir(root).about(about)?;
+            // Some network file systems have no locks; there a killed process's leftovers are the user's to remove.
+            let _ = folder.try_lock();
+            let lock = Some(folder.try_clone().about(about)?.into_fd());
+            (Way::Tree(Cursor::new(folder)), lock)
         };
         let states = manifest.entries.iter().map(|entry| (entry.content_len(), false)).collect();
         let files = Mutex::new(Files { way, _lock: lock, states, open: VecDeque::new() });
@@ -79,6 +98,7 @@ impl Staged {
             name: name.to_owned(),
             layout: manifest.layout(),
             manifest,
+            encoded: encoded.clone(),
             files,
             writing: Mutex::new(()),
         })
@@ -101,6 +121,48 @@ impl Staged {
             let file = self.file(segment.entry).about(about)?;
             write_at(&file, &part, segment.offset).about(about)?;
             self.wrote(segment.entry, segment.len, &file).about(about)?;
+        }
+        Ok(())
+    }
+
+    /// Reads content as it was written.
+    pub(super) fn read(&self, into: &mut BytesMut, offset: u64, len: u64) -> Result<(), FileError> {
+        for segment in self.layout.segments(offset, len) {
+            let path = &self.manifest.entries[segment.entry].path;
+            let opened = lock(&self.files).at(path).and_then(|(dir, leaf)| dir.read(leaf));
+            let about = || entry_name(&self.name, &self.manifest, segment.entry);
+            let file = opened.about(about)?;
+            read_at(&file, into, segment.len as usize, segment.offset).about(about)?;
+        }
+        Ok(())
+    }
+
+    /// After a [`resume`](Self::resume): the first `len` bytes of content are here, and nothing else is.
+    pub(super) fn keep_only(&self, len: u64) -> Result<(), FileError> {
+        let mut files = lock(&self.files);
+        for segment in self.layout.segments(0, len) {
+            let state = &mut files.states[segment.entry];
+            *state = (state.0 - segment.len, true);
+        }
+        for (index, entry) in self.manifest.entries.iter().enumerate() {
+            let about = || entry_name(&self.name, &self.manifest, index);
+            let (left, begun) = files.states[index];
+            let (dir, leaf) = match entry.kind {
+                EntryKind::Folder { .. } | EntryKind::Deleted => continue,
+                EntryKind::File { .. } | EntryKind::Link { .. } => files.at(&entry.path).about(about)?,
+            };
+            match entry.kind {
+                EntryKind::File { mode, mtime, .. } if begun && left == 0 => {
+                    let file = dir.read(leaf).about(about)?;
+                    set_mode_and_time(&file, mode, Some(join_time(mtime))).about(about)?;
+                }
+                // Blocks behind a gap may have completed it, and given it its mode.
+                _ if begun => dir.set_mode(leaf, 0o600).about(about)?,
+                _ => match dir.unlink(leaf) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.about(about)?,
+                },
+            }
         }
         Ok(())
     }
@@ -172,6 +234,10 @@ impl Staged {
             EntryKind::Folder { .. } | EntryKind::Link { .. } | EntryKind::Deleted => Ok(()),
         }
     }
+}
+
+fn is_file(manifest: &Manifest) -> bool {
+    matches!(manifest.entries.first(), Some(first) if matches!(first.kind, EntryKind::File { .. }))
 }
 
 impl Files {

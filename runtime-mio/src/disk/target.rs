@@ -4,19 +4,20 @@ use super::apply::{Policy, apply, settle};
 use super::blocks::{hash_of, root_of, slice};
 use super::error::{About, arrival_error, below, shown};
 use super::folders::{Baseline, Folders};
+use super::kept::{self, Content, Journal, Part};
 use super::scan::{STAGING, is_staging, join_time};
 use super::source::SourceTree;
 use super::staged::Staged;
 use crate::alarm::lock;
 use crate::fs::{Cursor, Dir, Kind, path_of, random_name, remove_tree, split, try_lock};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use xxnet_core::FolderId;
-use xxnet_core::disk::{BLOCK, Beside, FileError, FileErrorKind, Hash, Target};
+use xxnet_core::disk::{BLOCK, Beside, FileError, FileErrorKind, Hash, Origin, Target};
 use xxnet_core::manifest::{EntryKind, Manifest, clean_name};
 
 /// An open target.
@@ -30,6 +31,8 @@ pub(super) struct TargetTree {
     /// Holds the staged tree, under `stage_name`.
     stage: Dir,
     stage_name: Vec<u8>,
+    /// The folder that is `stage`, if the blocks may be of use to others.
+    part: Option<Mutex<Part>>,
     progress: Mutex<Progress>,
     /// There once the manifest is.
     staged: OnceLock<Staged>,
@@ -53,18 +56,34 @@ enum Place {
 #[derive(Debug, Default)]
 struct Progress {
     hashes: Vec<Option<Hash>>,
+    /// As much of it as has come.
     manifest: Vec<u8>,
 }
 
+impl Progress {
+    fn remember(&mut self, index: u64, hash: Hash) {
+        let index = index as usize;
+        if self.hashes.len() <= index {
+            self.hashes.resize(index + 1, None);
+        }
+        self.hashes[index] = Some(hash);
+    }
+
+    fn known(&self) -> impl Iterator<Item = (u64, &Hash)> {
+        (0..).zip(&self.hashes).filter_map(|(index, hash)| Some((index, hash.as_ref()?)))
+    }
+}
+
 impl TargetTree {
-    /// Finds the place and a staging name beside it; nothing is made yet.
+    /// Finds the place and a staging name beside it; the staged tree is not made yet, unless blocks of this content were kept. Says
+    /// how many.
     pub(super) fn open(
         target: Target,
-        stream_len: u64,
-        manifest_len: u64,
+        (stream_len, manifest_len): (u64, u64),
+        origin: Option<Origin>,
         folders: &Folders,
         source: impl FnOnce() -> Option<Arc<SourceTree>>,
-    ) -> Result<Self, FileError> {
+    ) -> Result<(Self, u64), FileError> {
         let (name, place, stage) = match target {
             Target::Work { folder, name } => {
                 let label = shown(&name);
@@ -88,22 +107,94 @@ impl TargetTree {
         if manifest_len == 0 || manifest_len > stream_len || manifest_len > Manifest::MAX_LEN {
             return Err(FileError::new(FileErrorKind::BadManifest, name));
         }
-        if stage.free_space().about(|| name.clone())? < stream_len - manifest_len {
-            return Err(FileError::new(FileErrorKind::NoSpace, name));
-        }
         folders.once_in(&stage, |folder| sweep(folder, YOUNG));
         let stage_name = random_name(STAGING).about(|| name.clone())?;
-        Ok(Self {
+        let mut tree = Self {
             name,
             place,
             stream_len,
             manifest_len,
             stage,
             stage_name,
+            part: None,
             progress: Mutex::default(),
             staged: OnceLock::new(),
             over: RwLock::new(false),
-        })
+        };
+        let there = match origin.filter(|_| folders.kept().is_some() && stream_len > BLOCK) {
+            Some(origin) => tree.open_part(Content { origin, stream_len, manifest_len }, folders)?,
+            None => 0,
+        };
+        let content = stream_len - manifest_len.max(there * BLOCK).min(stream_len);
+        let free = || tree.stage.free_space();
+        let mut enough = free().map(|free| free >= content);
+        if let (Ok(false), Some(kept)) = (&enough, folders.kept()) {
+            kept::clear(kept);
+            enough = free().map(|free| free >= content);
+        }
+        if enough.about(|| tree.name.clone())? {
+            return Ok((tree, there));
+        }
+        tree.close(None)?;
+        Err(FileError::new(FileErrorKind::NoSpace, tree.name))
+    }
+
+    /// Stages where it can be kept, and takes up what was.
+    fn open_part(&mut self, content: Content, folders: &Folders) -> Result<u64, FileError> {
+        let about = || self.name.clone();
+        let work = self.stage.try_clone().about(about)?;
+        let (part, journal) = Part::open(content, work, folders.kept()).about(about)?;
+        self.stage = part.dir.try_clone().about(about)?;
+        self.stage_name = kept::TREE.to_vec();
+        self.part = Some(Mutex::new(part));
+        let there = journal.and_then(|journal| self.take_up(&journal).ok()).unwrap_or(0);
+        if there == 0 {
+            self.staged = OnceLock::new();
+            self.progress = Mutex::default();
+            if let Some(part) = &self.part {
+                lock(part).forget();
+            }
+            remove_tree(&self.stage, kept::TREE).about(|| self.name.clone())?;
+        }
+        Ok(there)
+    }
+
+    /// Reads the kept blocks, and believes those that have their hash, as far as there is none missing between them.
+    fn take_up(&self, journal: &Journal) -> Result<u64, FileError> {
+        let manifest = self.check_manifest(&journal.manifest)?;
+        let staged = Staged::resume(manifest, &journal.manifest, &self.name, &self.stage, &self.stage_name)?;
+        let staged = self.staged.get_or_init(|| staged);
+        let mut progress = lock(&self.progress);
+        let mut there = 0;
+        while let Some(hash) = journal.hashes.get(&there) {
+            let Ok(data) = self.read_block(staged, there) else { break };
+            if hash_of([&data]) != *hash {
+                break;
+            }
+            progress.remember(there, *hash);
+            there += 1;
+        }
+        if there * BLOCK < self.manifest_len.min(self.stream_len) {
+            return Ok(0);
+        }
+        staged.keep_only((there * BLOCK).min(self.stream_len) - self.manifest_len)?;
+        if let Some(part) = &self.part {
+            lock(part).begin(&journal.manifest, progress.known());
+        }
+        Ok(there)
+    }
+
+    /// A block as it was written.
+    fn read_block(&self, staged: &Staged, index: u64) -> Result<Bytes, FileError> {
+        let start = index * BLOCK;
+        let len = BLOCK.min(self.stream_len.saturating_sub(start)) as usize;
+        let mut data = BytesMut::with_capacity(len);
+        let manifest = staged.encoded.get(start as usize..).unwrap_or_default();
+        data.extend_from_slice(&manifest[..manifest.len().min(len)]);
+        let offset = (start + data.len() as u64).saturating_sub(self.manifest_len);
+        let rest = (len - data.len()) as u64;
+        staged.read(&mut data, offset, rest)?;
+        Ok(data.freeze())
     }
 
     /// Verifies a block, then writes it. A block that is there already is not written again.
@@ -133,12 +224,10 @@ impl TargetTree {
             let offset = start + skip as u64 - self.manifest_len;
             staged.write(data, skip, offset, content_len)?;
         }
-        let mut progress = lock(&self.progress);
-        let index = index as usize;
-        if progress.hashes.len() <= index {
-            progress.hashes.resize(index + 1, None);
+        lock(&self.progress).remember(index, hash);
+        if let Some(part) = &self.part {
+            lock(part).wrote(index, hash);
         }
-        progress.hashes[index] = Some(hash);
         Ok(())
     }
 
@@ -156,9 +245,19 @@ impl TargetTree {
         if (progress.manifest.len() as u64) < self.manifest_len || self.staged.get().is_some() {
             return Ok(());
         }
-        let bytes = std::mem::take(&mut progress.manifest);
-        drop(progress);
-        let manifest = Manifest::decode(&bytes).map_err(|error| arrival_error(error, &self.name))?;
+        let bytes = Bytes::from(std::mem::take(&mut progress.manifest));
+        let manifest = self.check_manifest(&bytes)?;
+        let staged = Staged::new(manifest, &bytes, &self.name, &self.stage, &self.stage_name)?;
+        // Manifest blocks come one by one, so nobody else can have set it.
+        let _ = self.staged.set(staged);
+        if let Some(part) = &self.part {
+            lock(part).begin(&bytes, progress.known());
+        }
+        Ok(())
+    }
+
+    fn check_manifest(&self, bytes: &[u8]) -> Result<Manifest, FileError> {
+        let manifest = Manifest::decode(bytes).map_err(|error| arrival_error(error, &self.name))?;
         if manifest.content_len() != self.stream_len - self.manifest_len {
             return Err(FileError::new(FileErrorKind::BadManifest, self.name.clone()));
         }
@@ -171,22 +270,16 @@ impl TargetTree {
         if is_file && matches!(self.place, Place::Into(_) | Place::Merge(..)) {
             return Err(FileError::new(FileErrorKind::InTheWay, self.name.clone()));
         }
-        let staged = Staged::new(manifest, &self.name, &self.stage, &self.stage_name)?;
-        // Manifest blocks come one by one, so nobody else can have set it.
-        let _ = self.staged.set(staged);
-        Ok(())
+        Ok(manifest)
     }
 
     /// Checks the whole and makes it visible; says what landed beside the user's own.
     pub(super) fn commit(&self, root: Hash, folders: &Folders) -> Result<Beside, FileError> {
         let mut over = self.over.write().unwrap_or_else(PoisonError::into_inner);
-        let progress = lock(&self.progress);
-        let complete = progress.hashes.len() as u64 == self.stream_len.div_ceil(BLOCK)
-            && progress.hashes.iter().all(Option::is_some)
-            && root_of(progress.hashes.iter().flatten()) == root;
-        drop(progress);
-        let staged = self.staged.get().filter(|_| complete && !*over);
-        let staged = staged.ok_or_else(|| FileError::new(FileErrorKind::Mismatch, self.name.clone()))?;
+        let staged = self.whole(root, *over)?;
+        if let Some(part) = &self.part {
+            lock(part).forget();
+        }
         staged.complete()?;
         let mut beside = Beside::default();
         match &self.place {
@@ -198,16 +291,55 @@ impl TargetTree {
             Place::Work { folder, name } => self.place_in_work(staged, *folder, name, folders)?,
         }
         *over = true;
+        if let Some(part) = &self.part {
+            lock(part).close(None).about(|| self.name.clone())?;
+        }
         Ok(beside)
     }
 
-    /// Removes what is staged.
-    pub(super) fn close(&self) -> Result<(), FileError> {
+    /// The staged tree, if it is whole and what the source says.
+    fn whole(&self, root: Hash, over: bool) -> Result<&Staged, FileError> {
+        let progress = lock(&self.progress);
+        let complete = progress.hashes.len() as u64 == self.stream_len.div_ceil(BLOCK)
+            && progress.hashes.iter().all(Option::is_some)
+            && root_of(progress.hashes.iter().flatten()) == root;
+        let staged = self.staged.get().filter(|_| complete && !over);
+        staged.ok_or_else(|| FileError::new(FileErrorKind::Mismatch, self.name.clone()))
+    }
+
+    /// Makes a copy visible in another attempt's folder, each block of it verified again; the tree stays.
+    pub(super) fn commit_copy(
+        &self,
+        root: Hash,
+        folder: FolderId,
+        name: Vec<u8>,
+        folders: &Folders,
+    ) -> Result<Beside, FileError> {
+        let over = self.over.read().unwrap_or_else(PoisonError::into_inner);
+        let staged = self.whole(root, *over)?;
+        let target = Target::Work { folder, name };
+        let (copy, _) = Self::open(target, (self.stream_len, self.manifest_len), None, folders, || None)?;
+        let hashes: Vec<(u64, Hash)> =
+            lock(&self.progress).known().map(|(index, hash)| (index, *hash)).collect();
+        let written = hashes
+            .into_iter()
+            .try_for_each(|(index, hash)| copy.write_block(index, &[self.read_block(staged, index)?], hash));
+        let beside = written.and_then(|()| copy.commit(root, folders));
+        copy.close(None)?;
+        beside
+    }
+
+    /// Removes what is staged, or leaves it where the next one finds it.
+    pub(super) fn close(&self, keep: Option<&Path>) -> Result<(), FileError> {
         let mut over = self.over.write().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut *over, true) {
             return Ok(());
         }
-        remove_tree(&self.stage, &self.stage_name).about(|| self.name.clone())
+        match &self.part {
+            Some(part) => lock(part).close(keep),
+            None => remove_tree(&self.stage, &self.stage_name),
+        }
+        .about(|| self.name.clone())
     }
 
     /// As one name in a folder: a file or link there is replaced, a folder there is filled.

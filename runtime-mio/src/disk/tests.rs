@@ -14,6 +14,7 @@ use xxnet_core::{AttemptNumber, InstanceId, TaskId};
 
 mod changes;
 mod faults;
+mod resumed;
 mod trees;
 
 type Done = Result<DiskDone, FileError>;
@@ -39,8 +40,8 @@ impl World {
         let base = tempfile::tempdir().unwrap();
         let work = base.path().join("work");
         fs::create_dir(&work).unwrap();
-        let disk =
-            Shared { folders: Folders::new(Some(work)), trees: Mutex::default(), blocks: Blocks::default() };
+        let folders = Folders::new(Some(work), Some(base.path().join("kept")));
+        let disk = Shared { folders, trees: Mutex::default(), blocks: Blocks::default() };
         Self { base, disk, next: std::cell::Cell::new(0) }
     }
 
@@ -102,12 +103,13 @@ impl World {
     }
 
     fn close(&self, tree: TreeId) {
-        assert_eq!(self.disk.perform(DiskRequest::CloseTree { tree }), Ok(DiskDone::Nothing));
+        assert_eq!(self.disk.perform(DiskRequest::CloseTree { tree, keep: false }), Ok(DiskDone::Nothing));
     }
 
     fn begin(&self, target: Target, stream: &Stream) -> Result<TreeId, FileError> {
         let (tree, stream_len, manifest_len) = (self.tree(), stream.len, stream.manifest_len);
-        self.disk.perform(DiskRequest::OpenTarget { tree, target, stream_len, manifest_len })?;
+        let origin = None;
+        self.disk.perform(DiskRequest::OpenTarget { tree, target, stream_len, manifest_len, origin })?;
         Ok(tree)
     }
 

@@ -292,8 +292,10 @@ fn what_a_driver_does_not_have_is_answered_all_the_same() {
 fn the_disk_answers_each_request_once_off_the_loop() {
     let base = tempfile::tempdir().unwrap();
     std::fs::write(base.path().join("in"), vec![7; 3 << 20]).unwrap();
-    let options =
-        Options { disk: Some(DiskOptions { work_dir: Some(base.path().into()) }), ..Options::default() };
+    let options = Options {
+        disk: Some(DiskOptions { work_dir: Some(base.path().into()), kept: None }),
+        ..Options::default()
+    };
     let mut driver = Driver::new(Relay, options).unwrap();
     let ask = |op, request| Action::Disk(DiskAction { op: OpId(op), request });
     let path = base.path().join("in").into_os_string().into_encoded_bytes();

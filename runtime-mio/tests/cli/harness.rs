@@ -71,7 +71,13 @@ impl Home {
                 .map(|d| d.flatten().map(|e| e.path()).collect::<Vec<_>>())
                 .unwrap_or_default()
         };
-        within(&self.at("work")).iter().flat_map(|executor| within(executor)).collect()
+        let executors = within(&self.at("work")).into_iter().filter(|path| *path != self.kept());
+        executors.flat_map(|executor| within(&executor)).collect()
+    }
+
+    /// Where executors leave blocks of inputs that did not come whole; not there if there are none.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.at("work/kept")
     }
 }
 

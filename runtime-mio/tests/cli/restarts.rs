@@ -4,6 +4,8 @@ use crate::harness::*;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Which processes of an executor are killed.
 #[derive(Clone, Copy)]
@@ -25,14 +27,17 @@ fn kill_and_restart(cluster: &mut Cluster, victim: Victim) {
         signal(old.inner, libc::SIGKILL);
     }
     until("the executor to be gone", || !old.lives() && family.iter().all(|process| is_gone(*process)));
-    let left = std::fs::read_dir(cluster.home.at("work")).unwrap().count();
+    let of_executors = |home: &Home| {
+        let all = std::fs::read_dir(home.at("work")).unwrap().flatten();
+        all.filter(|entry| entry.path() != home.kept()).count()
+    };
+    let left = of_executors(&cluster.home);
     assert_eq!(left, usize::from(!matches!(victim, Victim::Supervisor)), "a killed executor cannot tidy up");
     let mut again = Daemon::executor_command(&cluster.home, &cluster.registry.address, 1, 1);
     again.arg(format!("--listen={}", old.address));
     cluster.executors.push(Daemon::start(again, "registered"));
     assert_eq!(cluster.executors[0].address, old.address);
-    let now = std::fs::read_dir(cluster.home.at("work")).unwrap().count();
-    assert_eq!(now, 1, "what the killed one had left is still there");
+    assert_eq!(of_executors(&cluster.home), 1, "what the killed one had left is still there");
 }
 
 #[test]
@@ -79,7 +84,54 @@ fn x4_a_killed_executor_starts_again_and_goes_on_whatever_it_was_doing() {
         std::fs::remove_file(out).unwrap();
         assert!(!staged(&cluster.home), "{moment}: something half-written is left");
         until("the attempt's folder to be gone", || cluster.home.work_folders().is_empty());
+        assert!(!cluster.home.kept().exists(), "{moment}: blocks are kept that were taken up");
     }
+}
+
+/// An executor that is killed in the middle of a large input, and started again: the second attempt pulls only the rest.
+#[test]
+fn f10_after_a_kill_only_the_rest_of_an_input_is_pulled() {
+    const MIB: u64 = 1 << 20;
+    const SIZE: u64 = 256 * MIB;
+    let mut cluster = Cluster::new(1, 1);
+    let input = File::create(cluster.home.here("in")).unwrap();
+    input.set_len(SIZE).unwrap();
+    (0..SIZE / MIB).for_each(|n| input.write_all_at(&n.to_le_bytes(), n * MIB + 77 * n).unwrap());
+    let (there, go) = (cluster.home.at("there"), cluster.home.at("go"));
+    let script = format!(
+        "cmp in {} && echo same && touch {} && while [ ! -e {} ]; do sleep 0.01; done",
+        cluster.home.here("in").display(),
+        there.display(),
+        go.display(),
+    );
+    let running = Running::start(cluster.xxnet(["run", "-q", "-i", "in", "--", "sh", "-c", &script]));
+    // How many blocks a journal names, in a folder of either kind: behind its head, each with a number and a hash.
+    let blocks = |folder: &Path| std::fs::metadata(folder.join("journal")).map_or(0, |data| data.len() / 40);
+    let parts = |home: &Home| home.work_folders().iter().map(|folder| blocks(folder)).sum::<u64>();
+    until("a part of the input to be there", || parts(&cluster.home) > 40);
+    signal(running.process(), libc::SIGSTOP);
+    kill_and_restart(&mut cluster, Victim::Executor);
+    let all: Vec<_> = std::fs::read_dir(cluster.home.kept()).unwrap().flatten().collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    let kept = blocks(&all[0].path());
+    assert!(kept > 40 && kept * MIB < SIZE, "{kept} blocks");
+    // What the publisher reads of its file is what it sends.
+    let read = |process: u32| -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    };
+    let before = read(running.process());
+    signal(running.process(), libc::SIGCONT);
+    until("the second attempt to have it", || there.exists());
+    let pulled = read(running.process()) - before;
+    // The journal's head is no longer than the hashes of three blocks.
+    assert!(pulled < SIZE - (kept - 3) * MIB + MIB, "{pulled} bytes, with {kept} blocks there already");
+    assert!(pulled > SIZE - (kept + 1) * MIB, "what the publisher reads is not counted here: {pulled}");
+    assert!(!cluster.home.kept().exists());
+    std::fs::write(&go, "").unwrap();
+    let ended = running.finish();
+    ended.expect(0);
+    assert_eq!(ended.out, "same\n");
 }
 
 #[test]

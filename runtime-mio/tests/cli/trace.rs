@@ -71,7 +71,7 @@ fn three_traces_become_one_page_with_every_message_of_the_task() {
         (run, "reg", "Publish"),
         ("reg", "node-1", "Assign"),
         ("node-1", run, "Claim"),
-        (run, "node-1", "Granted"),
+        (run, "node-1", "GrantedFiles"),
         ("node-1", run, "FileRequest"),
         (run, "node-1", "Block"),
         ("node-1", run, "Output"),

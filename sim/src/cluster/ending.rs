@@ -98,6 +98,10 @@ impl Cluster {
         if let Some((proc, what)) = self.oracles.owed() {
             return Some((proc, "callbacks-fire", what));
         }
+        if !self.world.disk.keeps_within_bounds() {
+            let proc = self.nodes.iter().find_map(|node| node.proc)?;
+            return Some((proc, "leak", "more blocks are kept than may be".to_owned()));
+        }
         let registries = self.of_role(Role::Registry.word()).len();
         self.nodes.iter().find_map(|node| {
             let proc = node.proc?;

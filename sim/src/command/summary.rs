@@ -29,11 +29,13 @@ pub(super) fn many(out: &mut impl Write, summary: &Summary, took: f64) -> io::Re
     let [done, failed, cancelled, expired] = total.endings;
     writeln!(
         out,
-        "tasks {} (done {done}, failed {failed}, cancelled {cancelled}, expired {expired}, with their publisher {}), commands {}, files {}; connections alone {}, packs {}",
+        "tasks {} (done {done}, failed {failed}, cancelled {cancelled}, expired {expired}, with their publisher {}), commands {}, files {} (shared {}, resumed {}); connections alone {}, packs {}",
         total.tasks,
         total.tasks.saturating_sub(total.endings.iter().sum()),
         total.runs,
         total.files,
+        total.shared,
+        total.resumed,
         total.connections,
         total.packs
     )?;

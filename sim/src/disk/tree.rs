@@ -1,5 +1,6 @@
 //! Files and folders as maps, and as the verified streams that travel.
 
+use super::kept::{Blocks, Key};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use xxnet_core::disk::{BLOCK, Beside, DiskDone, FileError, FileErrorKind, Hash};
@@ -151,12 +152,31 @@ impl SourceTree {
 pub(crate) struct TargetTree {
     stream_len: u64,
     manifest_len: u64,
-    blocks: BTreeMap<u64, (Bytes, Hash)>,
+    blocks: Blocks,
+    /// Which content it is, if that is known.
+    pub(super) key: Option<Key>,
 }
 
 impl TargetTree {
     pub(crate) fn new(stream_len: u64, manifest_len: u64) -> Self {
-        Self { stream_len, manifest_len, blocks: BTreeMap::new() }
+        Self { stream_len, manifest_len, blocks: Blocks::new(), key: None }
+    }
+
+    /// Takes up what was kept of the same content, as far as it is still right: so many blocks from the first on.
+    pub(super) fn take_up(&mut self, kept: Blocks) -> u64 {
+        let right = |(expected, (index, (data, wanted))): &(u64, (u64, (Bytes, Hash)))| {
+            expected == index && hash(data) == *wanted
+        };
+        self.blocks = (0..).zip(kept).take_while(right).map(|(_, block)| block).collect();
+        self.blocks.len() as u64
+    }
+
+    pub(super) fn into_blocks(self) -> Blocks {
+        self.blocks
+    }
+
+    pub(super) fn is_of_many_blocks(&self) -> bool {
+        self.stream_len > BLOCK
     }
 
     pub(crate) fn write(&mut self, index: u64, data: &[Bytes], wanted: Hash) -> Result<DiskDone, FileError> {

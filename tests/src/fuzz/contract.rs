@@ -229,10 +229,11 @@ impl Contract {
             DiskRequest::ReadBlock { tree, .. }
             | DiskRequest::ReadRoot { tree }
             | DiskRequest::WriteBlock { tree, .. }
-            | DiskRequest::Commit { tree, .. } => {
+            | DiskRequest::Commit { tree, .. }
+            | DiskRequest::CommitCopy { tree, .. } => {
                 assert!(self.trees.contains(tree), "{:?}: the tree is not open", action.request);
             }
-            DiskRequest::CloseTree { tree } => {
+            DiskRequest::CloseTree { tree, .. } => {
                 assert!(self.trees.remove(tree), "{tree} is closed, and not open");
             }
             DiskRequest::MakeFolder { .. } | DiskRequest::RemoveFolder { .. } => {}

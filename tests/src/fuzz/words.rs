@@ -4,7 +4,7 @@ use super::peer::{address, instance};
 use super::source::Source;
 use bytes::Bytes;
 use std::time::Duration;
-use xxnet_core::disk::{FileError, FileErrorKind, Hash};
+use xxnet_core::disk::{Content, FileError, FileErrorKind, Hash};
 use xxnet_core::message::*;
 use xxnet_core::needs::{Label, Need};
 use xxnet_core::process::{ExitStatus, Stream};
@@ -137,11 +137,25 @@ fn block(callback: CallbackId, index: u64, len: usize) -> Block {
     Block { callback, index, hash: Hash([7; 32]), data }
 }
 
+/// A grant, with what its inputs hold if `odd` says so: mostly as many contents as inputs, and mostly the same ones.
+fn grant(granted: Granted, odd: u64) -> Message {
+    let inputs = granted.spec.inputs.len() + usize::from(odd % 8 == 7);
+    if inputs == 0 || odd % 4 < 2 {
+        return granted.into();
+    }
+    let content = Content { stream_len: FILE_LEN, manifest_len: MANIFEST_LEN, stamp: odd & 1 };
+    GrantedFiles { granted, contents: vec![content; inputs] }.into()
+}
+
+/// Messages were once this many. The number stays, so that the corpora go on to mean what they meant; a newer one takes a part of
+/// the choices of the one that it extends.
+const CHOICES: usize = 37;
+
 /// Any message at all.
 pub(super) fn any(source: &mut Source<'_>, now: Instant) -> Message {
     let (task, attempt) = (task(source), attempt(source));
     let callback = CallbackId(source.number());
-    match source.below(Message::ALL.len()) {
+    match source.below(CHOICES) {
         0 => Register {
             name: "n".repeat(source.below(4) * 60),
             address: somewhere(source),
@@ -171,15 +185,12 @@ pub(super) fn any(source: &mut Source<'_>, now: Instant) -> Message {
         15 => Ask { request: source.number(), question: question(source) }.into(),
         16 => Answer { request: source.number(), reply: reply(source) }.into(),
         17 => Claim { task, claim: ClaimNumber(source.number()), stamp: stamp(source, now) }.into(),
-        18 => Granted {
-            task,
-            claim: ClaimNumber(source.number()),
-            attempt,
-            stamp: stamp(source, now),
-            spec: spec(source),
-            received: [source.number(), source.number()],
+        18 => {
+            let claim = ClaimNumber(source.number());
+            let (stamp, spec) = (stamp(source, now), spec(source));
+            let received = [source.number(), source.number()];
+            grant(Granted { task, claim, attempt, stamp, spec, received }, claim.0)
         }
-        .into(),
         19 => {
             let why = source.one(&[RefuseReason::Elsewhere, RefuseReason::Ended]);
             Refused { task, claim: ClaimNumber(source.number()), why }.into()
@@ -287,7 +298,8 @@ pub(super) fn answer(
         Message::Claim(Claim { task, claim, stamp }) => {
             let number = AttemptNumber(source.number());
             let (spec, received) = (spec(source), [0, source.below(2) as u64]);
-            same(Granted { task, claim, attempt: number, stamp, spec, received }.into())
+            let granted = Granted { task, claim, attempt: number, stamp, spec, received };
+            same(grant(granted, number.0))
         }
         Message::Renew(Renew { stamp, attempts }) => {
             let (current, not) = if source.rarely(4) { (vec![], attempts) } else { (attempts, vec![]) };
@@ -303,25 +315,28 @@ pub(super) fn answer(
             4 => Some((On::Files, FileEnd { callback, root: Hash([7; 32]) }.into())),
             _ => same(FileRefused { callback, error: file_error(source) }.into()),
         },
-        Message::Granted(Granted { task, attempt, .. }) => match source.below(6) {
-            0 => same(Started { task, attempt }.into()),
-            1 => {
-                let callback = CallbackId(source.number());
-                let file = source.below(2) as u32;
-                same(FileRequest { task, attempt, file, connection: far, callback, from: 0 }.into())
+        Message::Granted(Granted { task, attempt, .. })
+        | Message::GrantedFiles(GrantedFiles { granted: Granted { task, attempt, .. }, .. }) => {
+            match source.below(6) {
+                0 => same(Started { task, attempt }.into()),
+                1 => {
+                    let callback = CallbackId(source.number());
+                    let file = source.below(2) as u32;
+                    same(FileRequest { task, attempt, file, connection: far, callback, from: 0 }.into())
+                }
+                2 => same(Renew { stamp: now, attempts: vec![(task, attempt)] }.into()),
+                3 => {
+                    let (exit, outputs) = (exit(source), vec![Ok(()); source.below(3)]);
+                    let (written, times) = ([source.below(3) as u64, 0], Times::default());
+                    same(Finished { task, attempt, exit, outputs, written, times }.into())
+                }
+                4 => {
+                    let data = Blob::from("output".as_bytes());
+                    same(Output { task, attempt, stream: Stream::Stdout, offset: 0, data }.into())
+                }
+                _ => same(Stopped { task, attempt, why: StopReason::Told }.into()),
             }
-            2 => same(Renew { stamp: now, attempts: vec![(task, attempt)] }.into()),
-            3 => {
-                let (exit, outputs) = (exit(source), vec![Ok(()); source.below(3)]);
-                let (written, times) = ([source.below(3) as u64, 0], Times::default());
-                same(Finished { task, attempt, exit, outputs, written, times }.into())
-            }
-            4 => {
-                let data = Blob::from("output".as_bytes());
-                same(Output { task, attempt, stream: Stream::Stdout, offset: 0, data }.into())
-            }
-            _ => same(Stopped { task, attempt, why: StopReason::Told }.into()),
-        },
+        }
         Message::Finished(Finished { task, attempt, outputs, .. }) => match source.below(3) {
             0 => same(Done { task, attempt }.into()),
             _ => {

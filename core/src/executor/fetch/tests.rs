@@ -5,6 +5,10 @@ use crate::machine::Action;
 
 const LINK: ConnectionId = ConnectionId(5);
 
+fn content(blocks: u64) -> Content {
+    Content { stream_len: blocks * BLOCK, manifest_len: 100, stamp: 7 }
+}
+
 struct Rig {
     fetches: Fetches,
     ops: Ops,
@@ -22,17 +26,47 @@ impl Rig {
         let peer = InstanceId([1; 16]);
         let label = String::from("data");
         let wanted = Wanted { task, attempt, file: 0, peer, side: Side::Dialled, target, label };
-        let (limits, now, mut fetches) = (Limits::default(), Instant::ZERO, Fetches::default());
-        let id = fetches.add(now, wanted, TreeId(1), &limits);
-        Self { fetches, ops: Ops::default(), out: Actions::new(), limits, now, id }
+        let (limits, now) = (Limits::default(), Instant::ZERO);
+        let id = CallbackId(0);
+        let (fetches, ops, out) = (Fetches::default(), Ops::default(), Actions::new());
+        let mut rig = Self { fetches, ops, out, limits, now, id };
+        rig.add(wanted, None);
+        rig
+    }
+
+    /// One more fetch: from here on it is the one.
+    fn add(&mut self, wanted: Wanted, content: Option<Content>) -> Added {
+        let added = self.fetches.add(self.now, wanted, content, &self.limits, &mut self.ops, &mut self.out);
+        self.id = added.callback;
+        added
+    }
+
+    fn tree(&self) -> TreeId {
+        self.fetches.rows[&self.id].tree
+    }
+
+    /// The disk has opened the target, and so much is there.
+    fn opened(&mut self, blocks: u64) {
+        let tree = self.tree();
+        let opened = self.fetches.opened(tree, Ok(blocks), &self.limits, &mut self.ops, &mut self.out);
+        assert!(matches!(opened, FetchOutcome::None));
+    }
+
+    fn fail(&mut self, id: CallbackId, keep: bool) -> FetchOutcome {
+        self.fetches.fail(id, FileErrorKind::Cancelled, keep, &mut self.ops, &mut self.out)
     }
 
     /// The source says what comes, and the target is open.
     fn begin(&mut self, blocks: u64) {
         self.fetches.request(self.id, LINK);
-        let begun = self.fetches.begin(self.id, LINK, (blocks * BLOCK, 100, 7), &mut self.ops, &mut self.out);
+        self.says(blocks);
+        self.opened(0);
+    }
+
+    /// The source says what comes.
+    fn says(&mut self, blocks: u64) {
+        let begun = self.fetches.begin(self.id, LINK, content(blocks), &mut self.ops, &mut self.out);
         assert!(matches!(begun, FetchOutcome::None));
-        let _ = self.fetches.opened(self.id, Ok(()), &self.limits, &mut self.ops, &mut self.out);
     }
 
     /// One more block comes and is verified.
@@ -42,7 +76,9 @@ impl Rig {
         let taken =
             self.fetches.block(self.id, LINK, index, data, hash, &self.limits, &mut self.ops, &mut self.out);
         assert_eq!(taken, Ok(()));
-        let _ = self.fetches.written(self.id, index, Ok(()), &self.limits, &mut self.ops, &mut self.out);
+        let tree = self.tree();
+        let _ = self.fetches.written(tree, index, Ok(()), &self.limits, &mut self.ops, &mut self.out);
+        self.fetches.check_invariants();
     }
 
     /// The window ends: whether the callback has fired, and with what.
@@ -72,7 +108,7 @@ fn f2_a_source_that_sends_nothing_for_five_minutes_is_a_timeout_once() {
     assert_eq!(rig.limits.file_window.as_secs(), 300);
     assert_eq!(rig.window(), Some(FileErrorKind::TimedOut));
     assert!(rig.fetches.timers.is_empty(), "it cannot fire again");
-    let late = rig.fetches.fail(rig.id, FileErrorKind::Cancelled, &mut rig.ops, &mut rig.out);
+    let late = rig.fail(rig.id, false);
     assert!(matches!(late, FetchOutcome::None));
 }
 
@@ -87,7 +123,8 @@ fn f2_what_comes_after_the_timeout_is_ignored_and_leaves_nothing_behind() {
     let late = rig.fetches.block(rig.id, LINK, 0, data, hash, &rig.limits, &mut rig.ops, &mut rig.out);
     assert_eq!(late, Ok(()));
     assert!(rig.out.is_empty(), "nothing of it reaches the disk");
-    assert!(matches!(rig.fetches.closed(rig.id), FetchOutcome::Settled(_)));
+    assert!(matches!(rig.fetches.settle(rig.id), FetchOutcome::Settled { .. }));
+    rig.fetches.closed(TreeId(1));
     assert!(rig.fetches.is_empty());
 }
 
@@ -145,7 +182,7 @@ fn f6_a_link_that_does_not_come_back_is_a_disconnect() {
     let mut rig = Rig::new();
     rig.begin(10);
     rig.fetches.file_link_lost(LINK);
-    let outcome = rig.fetches.fail(rig.id, FileErrorKind::Cancelled, &mut rig.ops, &mut rig.out);
+    let outcome = rig.fail(rig.id, false);
     let is_disconnect = |error: &FileError| error.kind == FileErrorKind::Disconnected;
     assert!(
         matches!(&outcome, FetchOutcome::Fired { result: Err(error), .. } if is_disconnect(error)),
@@ -170,12 +207,12 @@ fn t7_a_commit_waits_for_an_older_one_to_the_same_path() {
     let mut rig = Rig::new();
     let path = Target::Path { path: b"/home/out".to_vec() };
     let wanted = Wanted { target: path, ..rig.fetches.wanted(rig.id).cloned().unwrap() };
-    let complete = |rig: &mut Rig, tree: u64| {
-        rig.id = rig.fetches.add(rig.now, wanted.clone(), TreeId(tree), &rig.limits);
+    let complete = |rig: &mut Rig| {
+        rig.add(wanted.clone(), None);
         rig.begin(1);
         rig.block(0);
         assert!(!rig.fetches.end(rig.id, LINK, Hash([9; 32]), &mut rig.ops, &mut rig.out));
-        rig.id
+        (rig.id, rig.tree())
     };
     let commits = |rig: &mut Rig| {
         let commit = |action: &Action<()>| {
@@ -183,13 +220,15 @@ fn t7_a_commit_waits_for_an_older_one_to_the_same_path() {
         };
         rig.out.drain().filter(commit).count()
     };
-    let old = complete(&mut rig, 2);
+    let (old, first) = complete(&mut rig);
     assert_eq!(commits(&mut rig), 1);
-    let _ = rig.fetches.fail(old, FileErrorKind::Cancelled, &mut rig.ops, &mut rig.out);
-    let new = complete(&mut rig, 3);
+    let _ = rig.fail(old, false);
+    let (_, second) = complete(&mut rig);
     assert_eq!(commits(&mut rig), 0, "the older one is under way");
-    let _ = rig.fetches.committed(old, Ok(()), &mut rig.ops, &mut rig.out);
+    let _ = rig.fetches.committed(first, Ok(()), &mut rig.ops, &mut rig.out);
     assert_eq!(commits(&mut rig), 1, "now it is the newer one's turn");
-    let outcome = rig.fetches.committed(new, Ok(()), &mut rig.ops, &mut rig.out);
+    let outcome = rig.fetches.committed(second, Ok(()), &mut rig.ops, &mut rig.out);
     assert!(matches!(outcome, FetchOutcome::Fired { result: Ok(()), .. }));
 }
+
+mod shared;

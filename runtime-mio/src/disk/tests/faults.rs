@@ -164,7 +164,8 @@ fn f9_a_target_that_cannot_be_written_is_named() {
     for (target, name) in [("shut/out", "shut"), ("shut", "shut")] {
         let target = world.target(target);
         let (stream_len, manifest_len) = (stream.len, stream.manifest_len);
-        let request = DiskRequest::OpenTarget { tree: TreeId(99), target, stream_len, manifest_len };
+        let request =
+            DiskRequest::OpenTarget { tree: TreeId(99), target, stream_len, manifest_len, origin: None };
         let error = as_nobody(|| disk.perform(request)).unwrap_err();
         assert_eq!(error.kind, FileErrorKind::PermissionDenied);
         assert!(error.name.ends_with(name), "{error}");
@@ -351,7 +352,8 @@ fn a_disk_that_ends_in_the_middle_leaves_nothing() {
     assert_eq!(world.leftovers().len(), 1);
     let World { base, disk, next } = world;
     drop(disk);
-    let disk = Shared { folders: Folders::new(None), trees: Mutex::default(), blocks: Blocks::default() };
+    let disk =
+        Shared { folders: Folders::new(None, None), trees: Mutex::default(), blocks: Blocks::default() };
     World { base, disk, next }.assert_nothing_left();
 }
 
@@ -361,7 +363,7 @@ fn unknown_trees_and_blocks_are_errors() {
     let tree = TreeId(4711);
     assert!(matches!(kind(world.block(tree, 0)), FileErrorKind::System(_)));
     assert!(matches!(kind(world.commit(tree, Hash([0; 32]))), FileErrorKind::System(_)));
-    assert_eq!(world.disk.perform(DiskRequest::CloseTree { tree }), Ok(DiskDone::Nothing));
+    assert_eq!(world.disk.perform(DiskRequest::CloseTree { tree, keep: false }), Ok(DiskDone::Nothing));
     world.write("in", "x");
     let (tree, ..) = world.open(world.source("in")).unwrap();
     for index in [1, u64::MAX] {

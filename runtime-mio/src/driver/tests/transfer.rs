@@ -90,7 +90,11 @@ impl End {
             (self.stream_len, self.manifest_len) = (number(0), number(8));
             let target = Target::Path { path: self.path.clone() };
             let (stream_len, manifest_len) = (self.stream_len, self.manifest_len);
-            self.disk(1, DiskRequest::OpenTarget { tree: TREE, target, stream_len, manifest_len }, actions);
+            self.disk(
+                1,
+                DiskRequest::OpenTarget { tree: TREE, target, stream_len, manifest_len, origin: None },
+                actions,
+            );
             return;
         }
         while self.asked < self.blocks() && self.writing < if self.asked == 1 { 1 } else { AHEAD } {
@@ -171,6 +175,7 @@ impl Machine for End {
                 }
                 (1, DiskDone::Nothing) => self.write_on(actions),
                 (_, DiskDone::Committed { .. }) => actions.notify(Say::Done),
+                (_, done @ DiskDone::Resumed { .. }) => panic!("{done:?}"),
                 (_, DiskDone::Nothing) => {
                     self.writing -= 1;
                     self.write_on(actions);

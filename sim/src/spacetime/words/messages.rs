@@ -37,6 +37,7 @@ pub(super) fn message(message: &Message) -> Told {
         | Message::FileRefused(_) => file(message),
         Message::Claim(_)
         | Message::Granted(_)
+        | Message::GrantedFiles(_)
         | Message::Refused(_)
         | Message::Renew(_)
         | Message::Renewed(_)
@@ -146,7 +147,11 @@ fn attempt(message: &Message) -> Told {
     let told = |say: String| Told::new(message.name(), say);
     match message {
         Message::Claim(m) => told(format!("wants task {} ({})", m.task, m.claim)).label(m.task.to_string()),
-        Message::Granted(m) => granted(m),
+        Message::Granted(m) => granted("Granted", m),
+        Message::GrantedFiles(m) => {
+            let sizes: Vec<String> = m.contents.iter().map(|content| bytes(content.stream_len)).collect();
+            granted("GrantedFiles", &m.granted).with("sizes of the inputs", sizes.join(", "))
+        }
         Message::Refused(m) => {
             let why = match m.why {
                 RefuseReason::Elsewhere => "another executor holds it",
@@ -219,13 +224,13 @@ fn of(message: &Message, task: TaskId, attempt: AttemptNumber, say: impl FnOnce(
     Told::new(message.name(), say(format!("task {task} ({attempt})"))).label(task.to_string())
 }
 
-fn granted(m: &Granted) -> Told {
+fn granted(name: &'static str, m: &Granted) -> Told {
     let Spec { argv, env, inputs, outputs, stdin, timeout } = &m.spec;
     let command = command_line(argv.iter().map(|word| &word.0[..]));
     // Values may be secrets; names are not.
     let names: Vec<String> = env.iter().map(|(name, _)| name.display()).collect();
     let limit = timeout.map_or_else(|| "none".to_owned(), span);
-    Told::new("Granted", format!("grants task {} as {}, under a lease: {command}", m.task, m.attempt))
+    Told::new(name, format!("grants task {} as {}, under a lease: {command}", m.task, m.attempt))
         .label(format!("{} {}", m.task, m.attempt))
         .with("claim", m.claim.to_string())
         .with("command", command)

@@ -161,6 +161,11 @@ fn file_step(step: FileStep, file: &str) -> Words {
         FileStep::Told => ("file wanted", "is known to be wanted at its source"),
         FileStep::Sent => ("file sent", "is being sent"),
         FileStep::Delivered => ("file delivered", "is delivered"),
+        FileStep::Shared => {
+            let what =
+                format!("tells that {file} is on its way for another request already, and is waited for");
+            return Words::routine("file shared", what);
+        }
     };
     Words::routine(name, format!("tells step {} of 4: {file} {what}", step as u8))
 }

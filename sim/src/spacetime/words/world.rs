@@ -32,6 +32,10 @@ pub(in crate::spacetime) fn disk_request(request: &DiskRequest) -> Option<Words>
         DiskRequest::Commit { tree, .. } => {
             Some(Words::routine("verify", format!("checks {tree} as a whole, to put it under its name")))
         }
+        DiskRequest::CommitCopy { tree, folder, .. } => Some(Words::routine(
+            "copy",
+            format!("copies {tree} for {}, which waits for the same", folder.task),
+        )),
         DiskRequest::MakeFolder { .. }
         | DiskRequest::RemoveFolder { .. }
         | DiskRequest::ReadBlock { .. }
@@ -46,6 +50,9 @@ pub(in crate::spacetime) fn disk_done(event: &DiskEvent) -> Option<Words> {
     match &event.result {
         Ok(DiskDone::Committed { .. }) => {
             Some(Words::step("file there", "has the file whole, verified and under its name"))
+        }
+        Ok(DiskDone::Resumed { blocks }) => {
+            Some(Words::step("goes on", format!("has {blocks} blocks of it already, and asks for the rest")))
         }
         Ok(DiskDone::Nothing | DiskDone::Opened { .. } | DiskDone::Block { .. } | DiskDone::Root { .. }) => {
             None
