@@ -296,19 +296,19 @@ tables! {
     }
 
     /// A file on its way to us.
-    FetchState = "executor.fetch", begins [Waiting Requested] {
+    FetchState = "executor.fetch", begins [Waiting Requested Receiving Broken] {
         /// Not asked for: there is no connection for it.
-        Waiting = "waiting" => [Requested] gone;
+        Waiting = "waiting" => [Requested Closing] gone;
         /// Asked for, not answered.
         Requested = "requested" => [Broken Receiving Committing Closing] gone;
         /// Blocks come.
         Receiving = "receiving" => [Requested Broken Arrived Committing Closing] gone;
         /// The link has ended before all was known to be here.
         Broken = "broken" => [Requested Committing Closing] gone;
-        /// All of it is verified; another file of the same name is still being made visible.
-        Arrived = "arrived" => [Committing Closing];
+        /// All of it is verified; another file of the same name is still being made visible, or copies are for others.
+        Arrived = "arrived" => [Committing Closing] gone;
         /// It is being made visible.
-        Committing = "committing" => [Closing];
+        Committing = "committing" => [Closing] gone;
         /// Its callback has fired; the disk lets go of it.
         Closing = "closing" => [] gone;
     }
