@@ -6,13 +6,17 @@
 use std::path::{Path, PathBuf};
 
 /// Who may read the wall clock, and what for.
-const ALLOWED: [(&str, &str); 5] = [
+const ALLOWED: [(&str, &str); 6] = [
     ("runtime-mio/src/cli/logging.rs", "the time of a log line"),
     ("runtime-mio/src/cli/demo/steps.rs", "the time of a log line, read again"),
     ("runtime-mio/src/cli/record.rs", "when a recording began, for people"),
     (
         "runtime-mio/src/cli/trace/writer.rs",
         "when a trace began, to lay traces of several hosts side by side",
+    ),
+    (
+        "runtime-mio/src/disk/kept.rs",
+        "whether what is kept for the next attempt is old; its blocks are verified in any case",
     ),
     ("runtime-mio/src/disk/target.rs", "whether what a dead process left half-written is old"),
 ];

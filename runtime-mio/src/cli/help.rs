@@ -99,9 +99,9 @@ Exit codes:
 pub(super) const EXE: &str = "\
 Each attempt at a task runs in a folder of its own, which is removed behind it.
 Every process of it is killed when the task is cancelled, when its publisher is
-lost, and when this executor ends, however it ends. What had come of a large input
-when that happened is kept in the work folder, in `kept`, for an hour: the next
-attempt at the same task goes on from there.
+lost, and when this executor ends, however it ends. What had come of a large
+input when that happened is kept in the work folder, in `kept`, for an hour: the
+next attempt at the same task goes on from there.
 
 Examples:
   xxnet exe --reg one               registers with the host `one`
