@@ -253,6 +253,7 @@ fn t3_assign_grant_and_withdraw_behind_the_end_start_nothing() {
         let grant = lab.catch(Some("publisher-1"), Door::Sent, TASK, "Granted", secs(1));
         lab.catch(Some("executor-1"), Door::Received, TASK, "Done", secs(5));
         assert!(lab.ending(task).is_some());
+        lab.run_until("its folder is gone", secs(1), |lab| lab.held_on_disk("executor-1") == (0, 0));
         lab.run_for(later);
         let withdraw = Message::Withdraw(Withdraw { task: lab.id(task).expect("published") });
         lab.say(&grant, grant.message());

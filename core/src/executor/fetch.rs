@@ -516,6 +516,8 @@ impl Fetches {
                 cancel = transfer.let_go().filter(|_| result.is_err());
             }
         }
+        // All may be here, and this one have stood in the way of the others.
+        self.place(tree, ops, actions);
         // The caller is told of the firing first; the disk lets go behind it.
         self.close_if_idle(tree, ops, actions);
         FetchOutcome::Fired { callback, result, cancel, total }
