@@ -124,8 +124,9 @@ fn f10_after_a_kill_only_the_rest_of_an_input_is_pulled() {
     signal(running.process(), libc::SIGCONT);
     until("the second attempt to have it", || there.exists());
     let pulled = read(running.process()) - before;
-    // The journal's head is no longer than the hashes of three blocks.
-    assert!(pulled < SIZE - (kept - 3) * MIB + MIB, "{pulled} bytes, with {kept} blocks there already");
+    // The journal's head is no longer than the hashes of three blocks, and of those that were being written side by side some may
+    // be there behind one that is not.
+    assert!(pulled < SIZE - (kept - 12) * MIB, "{pulled} bytes, with {kept} blocks there already");
     assert!(pulled > SIZE - (kept + 1) * MIB, "what the publisher reads is not counted here: {pulled}");
     assert!(!cluster.home.kept().exists());
     std::fs::write(&go, "").unwrap();
