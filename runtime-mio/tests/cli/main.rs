@@ -17,5 +17,6 @@ mod ping;
 mod recordings;
 mod restarts;
 mod run;
+mod shared;
 mod storm;
 mod trace;
