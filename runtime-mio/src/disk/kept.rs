@@ -199,9 +199,9 @@ fn put(work: &Dir, name: &[u8], content: &Content, kept: &Path) {
     tidy(kept);
 }
 
-/// Removes what is too old, and the oldest of what is too much.
-pub(crate) fn tidy(kept: &Path) {
-    tidy_to(kept, MOST, LONGEST);
+/// Removes what is too old, and the oldest of what is too much. Says how long it is until the next is too old, if any is left.
+pub(crate) fn tidy(kept: &Path) -> Option<Duration> {
+    tidy_to(kept, MOST, LONGEST)
 }
 
 /// Removes everything: its space is needed.
@@ -209,8 +209,8 @@ pub(super) fn clear(kept: &Path) {
     tidy_to(kept, 0, LONGEST);
 }
 
-pub(super) fn tidy_to(kept: &Path, most: u64, longest: Duration) {
-    let Ok(all) = Dir::at_path(kept) else { return };
+pub(super) fn tidy_to(kept: &Path, most: u64, longest: Duration) -> Option<Duration> {
+    let all = Dir::at_path(kept).ok()?;
     let now = SystemTime::now();
     let mut there = Vec::new();
     for name in all.names().unwrap_or_default() {
@@ -226,17 +226,20 @@ pub(super) fn tidy_to(kept: &Path, most: u64, longest: Duration) {
         }
     }
     there.sort_unstable();
-    let mut sum: u64 = 0;
-    for (_, size, name) in there {
+    let (mut sum, mut oldest) = (0_u64, None);
+    for (age, size, name) in there {
         sum = sum.saturating_add(size);
         if sum > most {
             take_away(&all, &name);
+        } else {
+            oldest = Some(age);
         }
     }
     // Gone with the last one, if that was the last.
     if let (Some(parent), Some(name)) = (kept.parent(), kept.file_name()) {
         let _ = Dir::at_path(parent).and_then(|parent| parent.remove_dir(name.as_encoded_bytes()));
     }
+    oldest.map(|age| longest.saturating_sub(age))
 }
 
 /// Renamed first: whoever takes it up at this moment has it whole or not at all.

@@ -23,6 +23,7 @@ mod tests;
 pub(crate) use tests::cpu_seconds;
 
 use crate::alarm::{Completion, Outbox, lock};
+use crate::clock;
 use crate::workers::Workers;
 use blocks::Blocks;
 use error::About;
@@ -32,9 +33,10 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use target::TargetTree;
 use xxnet_core::disk::{DiskAction, DiskDone, DiskEvent, DiskRequest, FileError, FileErrorKind};
-use xxnet_core::{FolderId, TreeId};
+use xxnet_core::{FolderId, Instant, TreeId};
 
 /// Threads that read, hash and write.
 const THREADS: usize = 3;
@@ -45,8 +47,7 @@ pub struct DiskOptions {
     /// Where attempts get their folders (a [`WorkDir`](crate::WorkDir)'s path); without it there are none.
     pub work_dir: Option<PathBuf>,
     /// Where blocks of large inputs that did not come whole are kept for the next attempt ([`WorkDir::kept`](crate::WorkDir::kept)):
-    /// no more than 16 GiB of inputs, and those that are an hour old go at the next start, or behind the next attempt. On the
-    /// same file system as the folders; without it nothing is kept.
+    /// no more than 16 GiB of inputs, and each for an hour. On the same file system as the folders; without it nothing is kept.
     pub kept: Option<PathBuf>,
 }
 
@@ -65,6 +66,8 @@ struct Shared {
     folders: Folders,
     trees: Mutex<HashMap<TreeId, Tree>>,
     blocks: Blocks,
+    /// When to look for kept blocks whose time is over.
+    tidy_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,11 +78,8 @@ enum Tree {
 
 impl Disk {
     pub(crate) fn new(options: DiskOptions, outbox: Outbox) -> Self {
-        let shared = Arc::new(Shared {
-            folders: Folders::new(options.work_dir, options.kept),
-            trees: Mutex::default(),
-            blocks: Blocks::default(),
-        });
+        let shared = Arc::new(Shared::new(Folders::new(options.work_dir, options.kept)));
+        shared.tidy();
         Self { workers: Workers::new("xxnet-disk", THREADS), shared, outbox }
     }
 
@@ -96,6 +96,14 @@ impl Disk {
         });
     }
 
+    /// Nothing else is to be done at this moment. No machine is silent for long, so this needs no timer of its own.
+    pub(crate) fn idle(&self, now: Instant) {
+        if self.shared.take_turn(now) {
+            let shared = Arc::clone(&self.shared);
+            self.workers.run(move || shared.tidy());
+        }
+    }
+
     /// Where an attempt's folder is.
     pub(crate) fn folder_path(&self, folder: FolderId) -> PathBuf {
         self.shared.folders.path(folder)
@@ -110,6 +118,24 @@ impl Drop for Disk {
 }
 
 impl Shared {
+    fn new(folders: Folders) -> Self {
+        Self { folders, trees: Mutex::default(), blocks: Blocks::default(), tidy_at: Mutex::default() }
+    }
+
+    /// Removes kept blocks whose time is over, and remembers when there will be more.
+    fn tidy(&self) {
+        // One at a time: who has looked earlier must not hide what a later one found.
+        let mut tidy_at = lock(&self.tidy_at);
+        let left = self.folders.kept().and_then(kept::tidy);
+        // A pause, for ages are told by another clock.
+        *tidy_at = left.map(|left| clock::now() + left + Duration::from_secs(1));
+    }
+
+    /// Whether it is time to tidy; then nobody else is told so. Never waits: whoever has the lock tidies.
+    fn take_turn(&self, now: Instant) -> bool {
+        self.tidy_at.try_lock().is_ok_and(|mut at| at.take_if(|at| *at <= now).is_some())
+    }
+
     fn perform(&self, request: DiskRequest) -> Result<DiskDone, FileError> {
         match request {
             DiskRequest::MakeFolder { folder } => {
@@ -117,7 +143,7 @@ impl Shared {
             }
             DiskRequest::RemoveFolder { folder } => {
                 self.folders.remove(folder).about(|| self.folder_name(folder))?;
-                self.folders.kept().map(kept::tidy);
+                self.tidy();
             }
             DiskRequest::OpenSource { tree, source } => {
                 let source = SourceTree::open(source, &self.folders)?;
@@ -161,6 +187,9 @@ impl Shared {
                 let closed = lock(&self.trees).remove(&tree);
                 if let Some(Tree::Target(target)) = closed {
                     target.close(self.folders.kept().filter(|_| keep))?;
+                    if keep {
+                        self.tidy();
+                    }
                 }
             }
         }

@@ -41,7 +41,7 @@ impl World {
         let work = base.path().join("work");
         fs::create_dir(&work).unwrap();
         let folders = Folders::new(Some(work), Some(base.path().join("kept")));
-        let disk = Shared { folders, trees: Mutex::default(), blocks: Blocks::default() };
+        let disk = Shared::new(folders);
         Self { base, disk, next: std::cell::Cell::new(0) }
     }
 

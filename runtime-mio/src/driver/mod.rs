@@ -210,6 +210,7 @@ impl<M: Machine> Driver<M> {
             || deadline.is_some_and(|deadline| deadline <= now);
         if !busy {
             self.observers.idle();
+            self.disk.iter().for_each(|disk| disk.idle(now));
         }
         let timeout = if busy { Some(Duration::ZERO) } else { self.timer.wait(now, deadline)? };
         match self.poll.poll(&mut self.events, timeout) {

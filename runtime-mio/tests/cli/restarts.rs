@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// Which processes of an executor are killed.
 #[derive(Clone, Copy)]
@@ -133,6 +134,23 @@ fn f10_after_a_kill_only_the_rest_of_an_input_is_pulled() {
     let ended = running.finish();
     ended.expect(0);
     assert_eq!(ended.out, "same\n");
+}
+
+/// An executor that has nothing to do removes kept blocks when their hour is over.
+#[test]
+fn f10_kept_blocks_go_when_their_hour_is_over() {
+    let home = Home::new();
+    let kept = home.kept().join("of-somebody");
+    std::fs::create_dir_all(&kept).unwrap();
+    // Of a content that nobody wants: the journal's mark, and its numbers.
+    let journal = [b"xxnet kept 1\n\0\0\0".as_slice(), &[0; 40]].concat();
+    std::fs::write(kept.join("journal"), journal).unwrap();
+    let file = File::options().append(true).open(kept.join("journal")).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3590)).unwrap();
+    let registry = Daemon::registry(&home, "127.0.0.1:0");
+    let _executor = Daemon::executor(&home, &registry.address, 1, 1);
+    assert!(kept.exists(), "it is gone before its time");
+    until("its time to be over", || !home.kept().exists());
 }
 
 #[test]

@@ -352,8 +352,7 @@ fn a_disk_that_ends_in_the_middle_leaves_nothing() {
     assert_eq!(world.leftovers().len(), 1);
     let World { base, disk, next } = world;
     drop(disk);
-    let disk =
-        Shared { folders: Folders::new(None, None), trees: Mutex::default(), blocks: Blocks::default() };
+    let disk = Shared::new(Folders::new(None, None));
     World { base, disk, next }.assert_nothing_left();
 }
 

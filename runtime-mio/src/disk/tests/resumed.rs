@@ -10,6 +10,14 @@ type Damage = (&'static str, fn(&Path));
 const ORIGIN: Origin = Origin { publisher: InstanceId([3; 16]), stamp: 77 };
 
 impl World {
+    /// With a source of this content.
+    fn with_source(content: impl AsRef<[u8]>) -> (Self, Stream) {
+        let world = Self::new();
+        world.write("in", content);
+        let stream = world.read(world.source("in")).unwrap();
+        (world, stream)
+    }
+
     /// Opens a target for an attempt; says how many blocks are there.
     fn begin_from(&self, origin: Origin, stream: &Stream) -> (TreeId, FolderId, u64) {
         let (tree, folder) = (self.tree(), self.folder());
@@ -33,6 +41,13 @@ impl World {
         assert_eq!(self.disk.perform(DiskRequest::CloseTree { tree, keep: true }), Ok(DiskDone::Nothing));
     }
 
+    /// So many blocks come, and are left to the next one.
+    fn keep_first(&self, blocks: usize, origin: Origin, stream: &Stream) {
+        let (tree, ..) = self.begin_from(origin, stream);
+        self.put_blocks(tree, stream, 0..blocks);
+        self.keep(tree);
+    }
+
     /// The same folders, and a process that knows nothing of what the last one did; that was killed.
     fn killed(self) -> Self {
         let Self { base, disk, next } = self;
@@ -45,7 +60,7 @@ impl World {
         fs::create_dir(&work).unwrap();
         fs::rename(&work, &old).unwrap();
         let folders = Folders::new(Some(old), Some(kept));
-        let disk = Shared { folders, trees: Mutex::default(), blocks: Blocks::default() };
+        let disk = Shared::new(folders);
         Self { base, disk, next }
     }
 
@@ -74,9 +89,7 @@ impl World {
 fn f10_after_a_kill_it_goes_on_after_every_block() {
     let content = noise((5 << 20) - 1000);
     for cut in 0..=5 {
-        let world = World::new();
-        world.write("in", &content);
-        let stream = world.read(world.source("in")).unwrap();
+        let (world, stream) = World::with_source(&content);
         let (tree, ..) = world.begin_from(ORIGIN, &stream);
         world.put_blocks(tree, &stream, 0..cut);
         let world = world.killed();
@@ -125,6 +138,11 @@ fn f10_a_folder_goes_on_as_it_was() {
     assert!(seen.iter().all(|same| *same == (true, true)), "names, bytes, modes, times: {seen:?}");
 }
 
+fn shorten(path: &Path, by: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - by).unwrap();
+}
+
 #[test]
 fn f10_what_was_torn_is_not_believed() {
     let content = noise(5 << 20);
@@ -138,14 +156,10 @@ fn f10_what_was_torn_is_not_believed() {
             fs::OpenOptions::new().write(true).open(kept.join("tree")).unwrap().set_len(2_500_000).unwrap();
         }),
         ("the end of the journal", |kept| {
-            let len = fs::metadata(kept.join("journal")).unwrap().len();
-            let journal = fs::OpenOptions::new().write(true).open(kept.join("journal")).unwrap();
-            journal.set_len(len - 2 * 40 - 7).unwrap();
+            shorten(&kept.join("journal"), 2 * 40 + 7);
         }),
         ("the last block's record, behind which its file was completed", |kept| {
-            let len = fs::metadata(kept.join("journal")).unwrap().len();
-            let journal = fs::OpenOptions::new().write(true).open(kept.join("journal")).unwrap();
-            journal.set_len(len - 40).unwrap();
+            shorten(&kept.join("journal"), 40);
             fs::set_permissions(kept.join("tree"), Permissions::from_mode(0o444)).unwrap();
         }),
         ("all of the tree", |kept| fs::remove_file(kept.join("tree")).unwrap()),
@@ -156,12 +170,8 @@ fn f10_what_was_torn_is_not_believed() {
         }),
     ];
     for ((what, damage), there) in damage.into_iter().zip([2, 2, 2, 4, 0, 0]) {
-        let world = World::new();
-        world.write("in", &content);
-        let stream = world.read(world.source("in")).unwrap();
-        let (tree, ..) = world.begin_from(ORIGIN, &stream);
-        world.put_blocks(tree, &stream, 0..5);
-        world.keep(tree);
+        let (world, stream) = World::with_source(&content);
+        world.keep_first(5, ORIGIN, &stream);
         damage(&world.the_kept());
         let begun = world.begin_from(ORIGIN, &stream);
         assert_eq!(begun.2, there, "{what}");
@@ -173,12 +183,8 @@ fn f10_what_was_torn_is_not_believed() {
 
 #[test]
 fn f10_only_the_same_state_of_the_same_publishers_source_is_taken_up() {
-    let world = World::new();
-    world.write("in", noise(3 << 20));
-    let stream = world.read(world.source("in")).unwrap();
-    let (tree, ..) = world.begin_from(ORIGIN, &stream);
-    world.put_blocks(tree, &stream, 0..2);
-    world.keep(tree);
+    let (world, stream) = World::with_source(noise(3 << 20));
+    world.keep_first(2, ORIGIN, &stream);
     let longer = Stream { len: stream.len + 1, ..stream.clone() };
     let others = [
         (Origin { publisher: InstanceId([4; 16]), ..ORIGIN }, &stream),
@@ -195,15 +201,11 @@ fn f10_only_the_same_state_of_the_same_publishers_source_is_taken_up() {
 
 #[test]
 fn f10_what_is_not_worth_it_or_not_wanted_is_not_kept() {
-    let world = World::new();
+    let (world, stream) = World::with_source(noise(3 << 20));
     world.write("small", noise(1000));
-    world.write("in", noise(3 << 20));
     let small = world.read(world.source("small")).unwrap();
-    let (tree, ..) = world.begin_from(ORIGIN, &small);
-    world.put_blocks(tree, &small, 0..1);
-    world.keep(tree);
+    world.keep_first(1, ORIGIN, &small);
     assert!(world.keeps_nothing(), "a single block");
-    let stream = world.read(world.source("in")).unwrap();
     let (tree, ..) = world.begin_from(ORIGIN, &stream);
     world.put_blocks(tree, &stream, 0..2);
     world.close(tree);
@@ -223,23 +225,38 @@ fn f10_what_is_not_worth_it_or_not_wanted_is_not_kept() {
     world.assert_nothing_left();
 }
 
+/// As if what is kept had been so for longer.
+fn age(kept: &Path, by: Duration) {
+    let file = fs::OpenOptions::new().append(true).open(kept.join("journal")).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - by).unwrap();
+}
+
+#[test]
+fn f10_what_is_kept_goes_when_its_time_is_over() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (world, stream) = World::with_source(noise(3 << 20));
+    let is_time = |later: Duration| world.disk.take_turn(clock::now() + later);
+    assert!(!is_time(2 * HOUR), "nothing is kept");
+    world.keep_first(2, ORIGIN, &stream);
+    assert!(!is_time(HOUR / 2));
+    assert!(is_time(2 * HOUR) && !is_time(2 * HOUR), "somebody looks, and nobody else");
+    world.disk.tidy();
+    assert!(!world.keeps_nothing() && is_time(2 * HOUR), "it was too early");
+    age(&world.the_kept(), HOUR);
+    world.disk.tidy();
+    assert!(world.keeps_nothing() && !is_time(2 * HOUR));
+}
+
 #[test]
 fn f10_what_is_kept_is_bounded_in_bytes_and_in_age() {
-    let world = World::new();
-    world.write("in", noise(3 << 20));
-    let stream = world.read(world.source("in")).unwrap();
+    let (world, stream) = World::with_source(noise(3 << 20));
     let kept = world.path("kept");
     let origin = |stamp| Origin { stamp, ..ORIGIN };
     let keep = |stamp| {
-        let (tree, ..) = world.begin_from(origin(stamp), &stream);
-        world.put_blocks(tree, &stream, 0..2);
-        world.keep(tree);
+        world.keep_first(2, origin(stamp), &stream);
         // As if it had been a while ago, the first longest.
         for entry in fs::read_dir(&kept).unwrap() {
-            let journal = entry.unwrap().path().join("journal");
-            let file = fs::OpenOptions::new().append(true).open(journal).unwrap();
-            let then = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(60);
-            file.set_modified(then).unwrap();
+            age(&entry.unwrap().path(), Duration::from_secs(60));
         }
     };
     (1..=4).for_each(keep);
@@ -258,12 +275,8 @@ fn f10_what_is_kept_is_bounded_in_bytes_and_in_age() {
 
 #[test]
 fn f10_kept_blocks_give_way_where_space_is_needed() {
-    let world = World::new();
-    world.write("in", noise(3 << 20));
-    let stream = world.read(world.source("in")).unwrap();
-    let (tree, ..) = world.begin_from(ORIGIN, &stream);
-    world.put_blocks(tree, &stream, 0..2);
-    world.keep(tree);
+    let (world, stream) = World::with_source(noise(3 << 20));
+    world.keep_first(2, ORIGIN, &stream);
     let too_long = Stream { len: 1 << 60, manifest_len: 50, blocks: Vec::new(), root: Hash([0; 32]) };
     assert_eq!(kind(world.begin(world.target("out"), &too_long)), FileErrorKind::NoSpace);
     assert!(world.keeps_nothing());
