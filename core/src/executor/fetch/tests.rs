@@ -1,6 +1,6 @@
 use super::*;
 use crate::FolderId;
-use crate::disk::DiskAction;
+use crate::disk::{DiskAction, DiskRequest};
 use crate::machine::Action;
 
 const LINK: ConnectionId = ConnectionId(5);

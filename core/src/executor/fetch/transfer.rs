@@ -138,6 +138,11 @@ impl Transfer {
         self.asker.or(self.members.first().copied())
     }
 
+    /// The opener, if it still waits.
+    pub(super) fn waiting_opener(&self) -> Option<CallbackId> {
+        self.opener.filter(|opener| self.members.contains(opener))
+    }
+
     /// Where it comes from, if that was known beforehand.
     pub(super) fn origin(&self) -> Option<Origin> {
         let content = self.begun.filter(|_| self.known)?;
