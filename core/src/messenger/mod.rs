@@ -24,20 +24,22 @@
 //! ```
 
 mod check;
+mod ending;
 mod ledger;
 mod listeners;
 mod peers;
+mod sending;
 mod words;
 
 pub use words::{LOCAL, MessengerCommand, MessengerError, MessengerNotice, PeerReport};
 
 use crate::backoff::Backoff;
 use crate::connection::{
-    ConnectionError, ConnectionEvent, ConnectionKind, ConnectionManager, ConnectionState, DisconnectReason,
-    KindId, LinkRule, PeerInfo, Role, Volume,
+    ConnectionEvent, ConnectionKind, ConnectionManager, ConnectionState, DisconnectReason, KindId, LinkRule,
+    PeerInfo, Role, Volume,
 };
 use crate::machine::{Actions, Event, Machine};
-use crate::pack::{DataHeader, DataPack, PackType};
+use crate::pack::{DataHeader, DataPack};
 use crate::states::{Key, MessengerState, Row};
 use crate::time::earliest;
 use crate::timers::Timers;
@@ -45,7 +47,6 @@ use crate::{Address, Config, ConnectionId, Instant, Token};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::time::Duration;
 use ledger::Ledger;
 use listeners::Listeners;
 use peers::{PeerId, Peers};
@@ -163,101 +164,7 @@ impl Messenger {
         }
     }
 
-    // ---- sending ----
-
-    fn send(&mut self, now: Instant, token: Token, packs: Vec<DataPack>, out: &mut Out) {
-        let Some(to) = self.routes.get(&token).filter(|_| self.stage == Stage::Running) else {
-            let error = match self.stage {
-                Stage::Running => MessengerError::NotOpen,
-                Stage::Closing(_) | Stage::Down => MessengerError::Closed,
-            };
-            packs.into_iter().for_each(|pack| reject(token, error.clone(), pack, out));
-            return;
-        };
-        if self.listeners.is_own(to) {
-            return packs.into_iter().for_each(|pack| self.send_here(token, pack, out));
-        }
-        let peer = match self.peers.at(to) {
-            Some(peer) => peer,
-            None if self.peers.len() >= self.config.limits.max_members => {
-                let full = MessengerError::TooManyPeers;
-                return packs.into_iter().for_each(|pack| reject(token, full.clone(), pack, out));
-            }
-            None => self.peers.add(to.clone(), Backoff::new(self.config.limits.backoff)),
-        };
-        self.send_all(now, peer, packs.into_iter().map(|pack| (token, pack)), out);
-        // Forgotten again if nothing of it could be queued.
-        self.release(now, peer, out);
-    }
-
-    /// Queues all, then lets them leave together.
-    fn send_all(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        packs: impl IntoIterator<Item = (Token, DataPack)>,
-        out: &mut Out,
-    ) {
-        packs.into_iter().for_each(|(token, pack)| self.send_to(now, peer, token, pack, out));
-        if let Some(session) = self.peers.get(peer).and_then(|row| row.session) {
-            self.manager.flush(now, session, out);
-        }
-    }
-
-    fn send_to(&mut self, now: Instant, peer: PeerId, token: Token, pack: DataPack, out: &mut Out) {
-        let limits = &self.config.limits;
-        if !matches!(pack.pack_type, PackType::DICT | PackType::RAW) {
-            let error = MessengerError::Connection(ConnectionError::ReservedPackType(pack.pack_type));
-            return reject(token, error, pack, out);
-        }
-        let Some(row) = self.peers.get_mut(peer) else { return };
-        let bytes = cost(&pack);
-        if let Some(session) = row.session {
-            match self.manager.may_send(session, &pack) {
-                Ok(()) => {
-                    self.manager.queue(session, pack);
-                    return row.ledger.push(token, bytes);
-                }
-                // It is ending, or over and about to say so: for the next one.
-                Err(ConnectionError::WrongState(_) | ConnectionError::UnknownConnection(_)) => {}
-                Err(error) => return reject(token, MessengerError::Connection(error), pack, out),
-            }
-        } else if row.is_here {
-            return self.send_here(token, pack, out);
-        }
-        if pack.data_len() > limits.max_data as usize {
-            let (size, limit) = (pack.data_len(), limits.max_data);
-            let error = MessengerError::Connection(ConnectionError::TooLarge { size, limit });
-            return reject(token, error, pack, out);
-        }
-        if row.waiting_bytes + bytes > limits.session_queue && !row.waiting.is_empty() {
-            return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
-        }
-        row.since.get_or_insert(now);
-        row.waiting_bytes += bytes;
-        row.waiting.push_back((token, pack));
-    }
-
-    /// To an address of our own: no network, the same promises.
-    fn send_here(&mut self, token: Token, mut pack: DataPack, out: &mut Out) {
-        let bytes = cost(&pack);
-        if self.local.bytes() + bytes > self.config.limits.session_queue && !self.local.is_empty() {
-            return reject(token, MessengerError::Connection(ConnectionError::QueueFull), pack, out);
-        }
-        self.local_sent += 1;
-        self.local.push(token, bytes);
-        pack.sequence = self.local_sent;
-        out.notify(MessengerNotice::Received { on: LOCAL, pack });
-    }
-
-    /// A peer has turned out to be ourselves: what waits for it is here.
-    fn keep_here(&mut self, peer: PeerId, out: &mut Out) {
-        let Some(row) = self.peers.get_mut(peer) else { return };
-        row.waiting_bytes = 0;
-        for (token, pack) in core::mem::take(&mut row.waiting) {
-            self.send_here(token, pack, out);
-        }
-    }
+    // ---- dialling ----
 
     /// Makes a connection, if something waits for one and none is on its way.
     fn dial(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
@@ -563,83 +470,12 @@ impl Messenger {
         }
     }
 
-    // ---- the end ----
-
-    fn close_peer(&mut self, now: Instant, peer: PeerId, drain: Duration, out: &mut Out) {
-        let Some(row) = self.peers.get_mut(peer) else { return };
-        if let Some(session) = row.session {
-            // A dial that is no longer needed must not hold up the end.
-            let spare = row.dial.filter(|dial| row.dialling && *dial != session);
-            spare.into_iter().for_each(|dial| _ = self.manager.close(now, dial, out));
-            _ = self.manager.close_within(now, session, drain, out);
-        } else if drain.is_zero() || matches!(self.stage, Stage::Running) {
-            self.drop_waiting(now, peer, out);
-        } else {
-            // Its last tries, the next one of which may be due sooner; at the end what waits is reported.
-            let end = now + drain;
-            let due = self.timers.at(&peer).map_or(end, |due| due.min(end));
-            self.timers.set(peer, due);
-        }
-    }
-
-    /// Gives up a peer without a session: what waits is reported.
-    fn drop_waiting(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
-        self.give_up(peer, &DisconnectReason::Closed, out);
-        self.stop_dialling(now, peer, out);
-    }
-
-    /// A peer for which nothing waits any more.
-    fn stop_dialling(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
-        self.timers.clear(&peer);
-        if let Some(dial) = self.peers.get_mut(peer).and_then(|row| {
-            row.dialling = false;
-            row.dial
-        }) {
-            _ = self.manager.close(now, dial, out);
-        }
-        self.release(now, peer, out);
-    }
-
-    fn shut_down(&mut self, now: Instant, drain: Duration, out: &mut Out) {
-        if self.stage != Stage::Running {
-            return;
-        }
-        self.stage = Stage::Closing(now + drain);
-        self.forget_here(now, out);
-        for id in self.listeners.ids() {
-            _ = self.manager.close(now, id, out);
-        }
-        for peer in self.peers.ids() {
-            self.close_peer(now, peer, drain, out);
-        }
-        self.finish_shutdown(now, out);
-    }
-
-    fn finish_shutdown(&mut self, now: Instant, out: &mut Out) {
-        if matches!(self.stage, Stage::Closing(_)) && self.peers.len() == 0 && self.listeners.is_empty() {
-            self.stage = Stage::Down;
-            // What we sent to ourselves is in the application's hands already.
-            core::mem::take(&mut self.local).settle_all(|token, count, bytes| {
-                out.notify(MessengerNotice::Settled { token, count, bytes });
-            });
-            self.manager.destroy(now, out);
-            out.notify(MessengerNotice::Down);
-        }
-    }
-
     fn due(&mut self, now: Instant, peer: PeerId, out: &mut Out) {
         match self.stage {
             Stage::Closing(end) if now >= end => self.drop_waiting(now, peer, out),
             Stage::Running | Stage::Closing(_) | Stage::Down => self.dial(now, peer, out),
         }
     }
-}
-
-/// The message is given back, and no longer queued.
-fn reject(token: Token, error: MessengerError, pack: DataPack, out: &mut Out) {
-    let bytes = cost(&pack);
-    out.notify(MessengerNotice::Rejected { token, error, pack: Some(pack) });
-    out.notify(MessengerNotice::Settled { token, count: 1, bytes });
 }
 
 /// What a message counts in queues: its bytes on the wire.
