@@ -3,18 +3,21 @@
 //! Everything that the machine asks waits in a list until the bytes choose that it completes, well or not; most steps are
 //! followed by a *settling*, in which all completes well and in order, so that the deep states are reached.
 
+mod completions;
+mod peers;
+
 use super::contract::Contract;
 use super::peer::{self, Peer};
 use super::runs::Runs;
 use super::source::Source;
 use super::stream::Stream;
-use super::words::{self, FILE_LEN, MANIFEST_LEN, On};
+use super::words;
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use xxnet_core::connection::{ConnectionCommand, Connections, KindId};
-use xxnet_core::disk::{BLOCK, Beside, DiskAction, DiskDone, DiskEvent, DiskRequest, Hash};
-use xxnet_core::net::{Endpoint, NetAction, NetError, NetEvent};
+use xxnet_core::connection::{Connections, KindId};
+use xxnet_core::disk::DiskAction;
+use xxnet_core::net::{NetAction, NetError, NetEvent};
 use xxnet_core::pack::{DataPack, PackType};
 use xxnet_core::{Action, Actions, ClusterKey, Config, Event, InstanceId, Instant, Limits, LinkId, Machine};
 
@@ -218,210 +221,6 @@ impl<M: Subject> Stage<M> {
         }
     }
 
-    // ---- completions ----
-
-    fn complete(&mut self, at: usize, source: Option<&mut Source<'_>>) {
-        let Some(pending) = self.pending.remove(at) else { return };
-        match pending {
-            Pending::Net(action) => self.complete_net(action, source),
-            Pending::Disk(action) => self.complete_disk(action, source),
-        }
-    }
-
-    /// Well, unless a source says otherwise.
-    fn complete_net(&mut self, action: NetAction, source: Option<&mut Source<'_>>) {
-        let error = source.and_then(|source| {
-            let errors = [NetError::Refused, NetError::TimedOut, NetError::Exhausted, NetError::Reset];
-            source.rarely(3).then(|| source.one(&errors))
-        });
-        match (action, error) {
-            (NetAction::Resolve { query, port, .. }, error) => {
-                let found = match port {
-                    7000 => vec![([10, 0, 0, 3], 7000).into(), ([10, 0, 0, 9], 7000).into()],
-                    _ => vec![([10, 0, 0, 9], port).into()],
-                };
-                self.net(NetEvent::Resolved { query, result: error.map_or(Ok(found), Err) });
-            }
-            (NetAction::Listen { listener, address }, None) => {
-                self.net(NetEvent::Listening { listener, address });
-            }
-            (NetAction::Listen { listener, .. }, Some(error)) => {
-                self.net(NetEvent::ListenFailed { listener, error });
-            }
-            (NetAction::Unlisten { listener }, _) => self.net(NetEvent::Unlistened { listener }),
-            (NetAction::Dial { link, address }, None) => self.dialled(link, address),
-            (NetAction::Dial { link, .. }, Some(error)) => self.net(NetEvent::DialFailed { link, error }),
-            (NetAction::Send { link, .. }, Some(error)) => self.broke(link, error),
-            (NetAction::Send { link, .. }, None) => self.net(NetEvent::Sent { link }),
-            (NetAction::Shutdown { link }, _) => self.net(NetEvent::ShutdownDone { link }),
-            (NetAction::Close { link }, _) => self.net(NetEvent::Closed { link }),
-            (NetAction::Recv { .. } | NetAction::Accept { .. }, _) => {}
-        }
-    }
-
-    /// The machine's dial succeeds: at a peer that listens there, or at a stranger.
-    fn dialled(&mut self, link: LinkId, address: Endpoint) {
-        let local = Endpoint::Ip(([10, 0, 0, 1], 40_000 + (link.0 % 10_000) as u16).into());
-        let at = (0..PEERS).find(|i| peer::address(*i) == address);
-        let accepting = at.and_then(|i| self.peers[i].accept.take().map(|armed| (i, armed)));
-        let event = NetEvent::Dialed { link, peer: address.clone(), local: local.clone() };
-        if !self.contract.awaits(&event) {
-            return;
-        }
-        let end = accepting.map(|(i, (_, link))| (i, link));
-        self.streams.push(Stream::new(link, end));
-        if let Some((i, (listener, link))) = accepting {
-            let asked = self.peers[i]
-                .net(self.now, NetEvent::Accepted { listener, link, peer: local, local: address });
-            self.carry_peer(i, asked);
-        }
-        self.net(event);
-    }
-
-    /// A link breaks; its peer learns it as an end.
-    fn broke(&mut self, link: LinkId, error: NetError) {
-        self.pending
-            .retain(|pending| !matches!(pending, Pending::Net(other) if link_of(other) == Some(link)));
-        self.end(link);
-        self.net(NetEvent::Broken { link, error });
-    }
-
-    fn complete_disk(&mut self, action: DiskAction, source: Option<&mut Source<'_>>) {
-        let mut odd = 0;
-        let error = source.and_then(|source| {
-            odd = source.number();
-            source.rarely(3).then(|| words::file_error(source))
-        });
-        let opened = match &action.request {
-            DiskRequest::OpenSource { tree, .. } | DiskRequest::OpenTarget { tree, .. } => Some(*tree),
-            _ => None,
-        };
-        let done = match action.request {
-            DiskRequest::OpenSource { .. } => DiskDone::Opened {
-                // Sometimes a file of many blocks.
-                stream_len: FILE_LEN + (odd % 3) * BLOCK,
-                manifest_len: MANIFEST_LEN,
-                stamp: odd,
-            },
-            DiskRequest::ReadBlock { .. } => {
-                DiskDone::Block { data: Bytes::from(vec![0; FILE_LEN as usize]), hash: Hash([7; 32]) }
-            }
-            DiskRequest::ReadRoot { .. } => DiskDone::Root { root: Hash([7; 32]) },
-            DiskRequest::Commit { .. } | DiskRequest::CommitCopy { .. } => {
-                DiskDone::Committed { beside: Beside::default() }
-            }
-            // Sometimes there is something, and sometimes more than that.
-            DiskRequest::OpenTarget { origin: Some(_), .. } if odd % 2 == 1 => {
-                DiskDone::Resumed { blocks: odd % 5 }
-            }
-            DiskRequest::MakeFolder { .. }
-            | DiskRequest::RemoveFolder { .. }
-            | DiskRequest::OpenTarget { .. }
-            | DiskRequest::WriteBlock { .. }
-            | DiskRequest::CloseTree { .. } => DiskDone::Nothing,
-        };
-        if let (Some(tree), Some(_)) = (opened, &error) {
-            self.contract.not_opened(tree);
-        }
-        assert!(self.contract.completed_disk(action.op));
-        let result = error.map_or(Ok(done), Err);
-        self.feed(Event::Disk(DiskEvent { op: action.op, result }));
-    }
-
-    // ---- the peers ----
-
-    fn carry_peer(&mut self, i: usize, asked: Vec<NetAction>) {
-        let mut todo = VecDeque::from(asked);
-        while let Some(action) = todo.pop_front() {
-            let at = |link: LinkId| move |stream: &&mut Stream| stream.peer == Some((i, link));
-            let event = match action {
-                NetAction::Listen { listener, address } => NetEvent::Listening { listener, address },
-                NetAction::Unlisten { listener } => NetEvent::Unlistened { listener },
-                NetAction::Resolve { query, .. } => {
-                    NetEvent::Resolved { query, result: Err(NetError::NameNotFound) }
-                }
-                NetAction::Accept { listener, link } => {
-                    self.peers[i].accept = Some((listener, link));
-                    continue;
-                }
-                NetAction::Dial { link, address } => match self.contract.accepting() {
-                    None => NetEvent::DialFailed { link, error: NetError::Refused },
-                    Some((listener, accepted)) => {
-                        let from = Endpoint::Ip(([10, 0, 0, i as u8 + 2], 40_000).into());
-                        self.streams.push(Stream::new(accepted, Some((i, link))));
-                        let (peer, local) = (from.clone(), address.clone());
-                        self.net(NetEvent::Accepted { listener, link: accepted, peer, local });
-                        NetEvent::Dialed { link, peer: address, local: from }
-                    }
-                },
-                NetAction::Send { link, buffers } => {
-                    if let Some(stream) = self.streams.iter_mut().find(at(link)) {
-                        stream.say(peer::joined(&buffers));
-                    }
-                    NetEvent::Sent { link }
-                }
-                NetAction::Recv { link, max } => {
-                    if let Some(stream) = self.streams.iter_mut().find(at(link)) {
-                        stream.peer_recv = Some(max);
-                    }
-                    continue;
-                }
-                NetAction::Shutdown { link } => {
-                    if let Some(stream) = self.streams.iter_mut().find(at(link)) {
-                        stream.ended = true;
-                    }
-                    NetEvent::ShutdownDone { link }
-                }
-                NetAction::Close { link } => {
-                    if let Some(stream) = self.streams.iter_mut().find(at(link)) {
-                        stream.ended = true;
-                        stream.peer = None;
-                    }
-                    NetEvent::Closed { link }
-                }
-            };
-            todo.extend(self.peers[i].net(self.now, event));
-        }
-    }
-
-    /// Gives a peer what the machine has said to it; whether there was anything.
-    fn hear(&mut self, at: usize) -> bool {
-        let stream = &mut self.streams[at];
-        let Some((i, link)) = stream.peer else { return false };
-        let Some(max) = stream.peer_recv else { return false };
-        let event = if !stream.to_peer.is_empty() {
-            let len = stream.to_peer.len().min(max);
-            NetEvent::Received { link, data: stream.to_peer.split_to(len).freeze() }
-        } else if stream.machine_ended && !stream.peer_told {
-            stream.peer_told = true;
-            NetEvent::PeerClosed { link }
-        } else {
-            return false;
-        };
-        stream.peer_recv = None;
-        let asked = self.peers[i].net(self.now, event);
-        self.carry_peer(i, asked);
-        true
-    }
-
-    /// Gives the machine up to `most` of what was said to it; whether there was anything to give.
-    fn deliver(&mut self, at: usize, most: usize) -> bool {
-        let stream = &mut self.streams[at];
-        let link = stream.machine;
-        let Some(max) = self.contract.armed(link) else { return false };
-        if !stream.to_machine.is_empty() {
-            let len = stream.to_machine.len().min(max).min(most.max(1));
-            let data = stream.to_machine.split_to(len).freeze();
-            self.net(NetEvent::Received { link, data });
-        } else if stream.ended && !stream.end_told {
-            stream.end_told = true;
-            self.net(NetEvent::PeerClosed { link });
-        } else {
-            return false;
-        }
-        true
-    }
-
     /// Everything completes well, in order, until nothing is left to do.
     fn settle(&mut self) {
         for _ in 0..SETTLING {
@@ -528,71 +327,6 @@ impl<M: Subject> Stage<M> {
             let at = source.below(self.streams.len());
             change(&mut self.streams[at], source);
         }
-    }
-
-    fn peer_dials(&mut self, source: &mut Source<'_>) {
-        let kind = if source.rarely(8) { source.one(&peer::KINDS) } else { source.one(M::KINDS) };
-        let (i, now) = (source.below(PEERS), self.now);
-        let asked = self.peers[i].dial(now, kind, Endpoint::Ip(([10, 0, 0, 1], 7000).into()));
-        self.carry_peer(i, asked);
-    }
-
-    /// Any message, on any connection.
-    fn peer_says(&mut self, source: &mut Source<'_>) {
-        let (i, now) = (source.below(PEERS), self.now);
-        let connected = self.peers[i].connected.clone();
-        if connected.is_empty() {
-            return;
-        }
-        let (id, ..) = source.one(&connected);
-        let pack = if source.rarely(8) {
-            DataPack::new(PackType((source.number() as u16).max(16)), source.bytes(60).to_vec())
-        } else {
-            words::any(source, now).into_pack()
-        };
-        let asked = self.peers[i].send(now, id, pack);
-        self.carry_peer(i, asked);
-    }
-
-    /// What follows from something that was heard.
-    fn peer_answers(&mut self, source: &mut Source<'_>) {
-        let (i, now) = (source.below(PEERS), self.now);
-        let peer = &mut self.peers[i];
-        if peer.heard.is_empty() {
-            return;
-        }
-        let back = source.below(peer.heard.len().min(4));
-        let (on, heard) = peer.heard[peer.heard.len() - 1 - back].clone();
-        let files = peer.connected.iter().rposition(|row| row.1 == KindId::FILE);
-        let far = files.map_or(xxnet_core::ConnectionId(0), |at| peer.far[at]);
-        let Some((which, message)) = words::answer(source, now, &heard, far) else { return };
-        let id = match which {
-            On::Same => on,
-            On::Files => files.map_or(on, |at| peer.connected[at].0),
-            On::Tasks => peer.connected.iter().rfind(|row| row.1 == KindId::TASK).map_or(on, |row| row.0),
-        };
-        let asked = peer.send(now, id, message.into_pack());
-        self.carry_peer(i, asked);
-    }
-
-    /// A peer's application does something to a connection.
-    fn peer_does(&mut self, source: &mut Source<'_>) {
-        let (i, now) = (source.below(PEERS), self.now);
-        let connected = self.peers[i].connected.clone();
-        if connected.is_empty() {
-            return;
-        }
-        let (id, _, sequence) = source.one(&connected);
-        let token = xxnet_core::Token(0);
-        let command = match source.below(6) {
-            0 => ConnectionCommand::Close { token, id },
-            1 => ConnectionCommand::Pause { id },
-            2 => ConnectionCommand::Resume { id },
-            3 => ConnectionCommand::Ping { token, id },
-            _ => ConnectionCommand::Taken { id, sequence },
-        };
-        let asked = self.peers[i].command(now, command);
-        self.carry_peer(i, asked);
     }
 
     /// A completion that nobody waits for changes nothing.
