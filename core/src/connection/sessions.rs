@@ -157,7 +157,7 @@ impl ConnectionManager {
                 self.enter(now, link, Owner::Connection(fresh), actions);
                 self.pairs.begin(key, mine, theirs.generation, fresh);
                 let connection = Connection::new(kind, Origin::AcceptedSession, State::Idle);
-                self.connections.insert(fresh, Box::new(connection));
+                self.connections.insert(fresh, connection);
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);
                 self.events.push_back(ConnectionEvent::Accepted {
                     id: fresh,
