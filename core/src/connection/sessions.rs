@@ -370,6 +370,12 @@ impl ConnectionManager {
         {
             entry.link.queue_message(pack, acknowledgement, limits);
         }
+        // Whoever answers at once has just begun to wait: nobody need wake up for what went along.
+        let waits = session.waits_to_acknowledge.filter(|_| !session.incoming.owes()).map(|at| (at, id));
+        if waits.is_some() && self.acknowledgements.back() == waits.as_ref() {
+            self.acknowledgements.pop_back();
+            session.waits_to_acknowledge = None;
+        }
         entry.link.flush(&mut io);
         self.settle(on);
     }
