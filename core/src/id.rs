@@ -18,6 +18,12 @@ macro_rules! counter_id {
             }
         }
 
+        impl crate::id_map::Counted for $name {
+            fn number(self) -> u64 {
+                self.0
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($prefix, "{}"), self.0)

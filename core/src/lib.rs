@@ -88,6 +88,7 @@ pub mod disk;
 pub mod executor;
 pub mod handshake;
 pub mod id;
+mod id_map;
 mod link;
 pub mod machine;
 pub mod manifest;

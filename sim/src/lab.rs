@@ -522,7 +522,7 @@ impl Lab {
         let command = match self.cluster.nodes[at].role {
             crate::cluster::Role::Registry => Command::Registry(RegistryCommand::Shutdown),
             crate::cluster::Role::Publisher | crate::cluster::Role::Executor(_) => {
-                Command::Executor(ExecutorCommand::Shutdown)
+                Command::Executor(Box::new(ExecutorCommand::Shutdown))
             }
         };
         self.cluster.world.command(proc, 0, command);

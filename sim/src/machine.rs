@@ -13,8 +13,8 @@ use xxnet_core::{Action, Actions, Event, Instant, LinkId, Machine};
 /// What any machine of the world is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// An executor.
-    Executor(ExecutorCommand),
+    /// An executor; boxed, since a task is much larger than all that is asked often.
+    Executor(Box<ExecutorCommand>),
     /// A registry.
     Registry(RegistryCommand),
     /// A client.
@@ -32,8 +32,8 @@ pub enum Notice {
     Executor(ExecutorNotice),
     /// A registry.
     Registry(RegistryNotice),
-    /// A client.
-    Client(ClientNotice),
+    /// A client; boxed, as a task is above.
+    Client(Box<ClientNotice>),
     /// Connections alone.
     Connections(ConnectionNotice),
     /// A messenger.
@@ -56,11 +56,10 @@ pub trait Known: Machine {
     fn link_state(&self, _link: LinkId) -> Option<State> {
         None
     }
-    /// Panics if the machine contradicts itself in what an event of this link can have changed. `false`: it cannot tell, all
-    /// of it must be looked at.
-    fn check_link(&self, _link: LinkId) -> bool {
-        false
-    }
+    /// Whether it can tell what an event of one link can have changed; if not, all of it must be looked at.
+    const CHECKS_LINKS: bool = false;
+    /// Panics if the machine contradicts itself in what an event of this link can have changed.
+    fn check_link(&self, _link: LinkId) {}
     /// Steps that it took so far, if it counts them.
     fn effort(&self) -> u64 {
         0
@@ -82,10 +81,12 @@ pub trait Brain: Debug {
     fn deadline(&self) -> Option<Instant>;
     /// As [`Machine::check_invariants`].
     fn check_invariants(&self);
-    /// As [`Known::check_link`].
-    fn check_link(&self, _link: LinkId) -> bool {
+    /// As [`Known::CHECKS_LINKS`].
+    fn checks_links(&self) -> bool {
         false
     }
+    /// As [`Known::check_link`].
+    fn check_link(&self, _link: LinkId) {}
     /// As [`Known::census`].
     fn census(&self) -> [usize; 4];
     /// As [`Known::unfinished`].
@@ -153,8 +154,12 @@ where
         self.machine.check_invariants();
     }
 
-    fn check_link(&self, link: LinkId) -> bool {
-        M::check_link(&self.machine, link)
+    fn checks_links(&self) -> bool {
+        M::CHECKS_LINKS
+    }
+
+    fn check_link(&self, link: LinkId) {
+        M::check_link(&self.machine, link);
     }
 
     fn census(&self) -> [usize; 4] {
@@ -180,7 +185,7 @@ where
 impl Known for xxnet_core::executor::Executor {
     fn command(command: Command) -> Option<ExecutorCommand> {
         match command {
-            Command::Executor(command) => Some(command),
+            Command::Executor(command) => Some(*command),
             Command::Registry(_) | Command::Client(_) | Command::Connections(_) | Command::Messenger(_) => {
                 None
             }
@@ -257,9 +262,10 @@ impl Known for Connections {
         self.manager().census()
     }
 
-    fn check_link(&self, link: LinkId) -> bool {
+    const CHECKS_LINKS: bool = true;
+
+    fn check_link(&self, link: LinkId) {
         self.manager().check_link(link);
-        true
     }
 
     fn unfinished(&self) -> Vec<(&'static str, usize)> {

@@ -404,16 +404,15 @@ impl Entry for Command {
                 hash.number(token.0);
                 packs.iter().for_each(|pack| hash.bytes(&pack.head));
             }
-            Self::Executor(ExecutorCommand::Input { task, data, last }) => {
-                hash.number(task.number);
-                hash.bytes(data);
-                hash.number(u64::from(*last));
-            }
-            Self::Executor(_)
-            | Self::Registry(_)
-            | Self::Client(_)
-            | Self::Connections(_)
-            | Self::Messenger(_) => {
+            Self::Executor(command) => match &**command {
+                ExecutorCommand::Input { task, data, last } => {
+                    hash.number(task.number);
+                    hash.bytes(data);
+                    hash.number(u64::from(*last));
+                }
+                _ => hash.debug(self),
+            },
+            Self::Registry(_) | Self::Client(_) | Self::Connections(_) | Self::Messenger(_) => {
                 hash.debug(self);
             }
         }
@@ -428,18 +427,20 @@ impl Entry for Command {
                 let numbers: Vec<u64> = packs.iter().filter_map(first_word).collect();
                 let _ = write!(line, "< {token} Send {numbers:?}");
             }
-            Self::Executor(ExecutorCommand::Input { task, data, last }) => {
-                let _ = write!(line, "< Input {task} {} B, last {last}", data.len());
-            }
-            Self::Executor(ExecutorCommand::Publish { token, spec }) => {
-                let words: Vec<_> = spec.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
-                let _ = write!(line, "< Publish {token} {}", words.join(" "));
-            }
-            Self::Executor(_)
-            | Self::Registry(_)
-            | Self::Client(_)
-            | Self::Connections(_)
-            | Self::Messenger(_) => {
+            Self::Executor(command) => match &**command {
+                ExecutorCommand::Input { task, data, last } => {
+                    let _ = write!(line, "< Input {task} {} B, last {last}", data.len());
+                }
+                ExecutorCommand::Publish { token, spec } => {
+                    let words: Vec<_> = spec.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
+                    let _ = write!(line, "< Publish {token} {}", words.join(" "));
+                }
+                _ => {
+                    line.push_str("< command ");
+                    cut(line, self);
+                }
+            },
+            Self::Registry(_) | Self::Client(_) | Self::Connections(_) | Self::Messenger(_) => {
                 line.push_str("< command ");
                 cut(line, self);
             }

@@ -150,7 +150,7 @@ impl ConnectionManager {
         let connection = listener.connection.filter(|_| open && !full);
         let owner = connection.map_or(Owner::Nobody, Owner::Newcomer);
         let entry = Entry { link: Link::accepted(link, peer.clone(), local, now), owner, set: None };
-        self.links.insert(link, Box::new(entry));
+        self.links.insert(link, entry);
         if connection.is_some() {
             self.newcomers.insert(link);
             self.pump(now, link, actions);
@@ -262,7 +262,7 @@ impl ConnectionManager {
         }
         let state = State::Connected { link, peer: peer.clone(), max_data: hello.max_data };
         let connection = Connection::new(kind, Origin::Accepted(key), state);
-        self.connections.insert(id, Box::new(connection));
+        self.connections.insert(id, connection);
         self.events.push_back(ConnectionEvent::Accepted { id, kind, listener, peer: Box::new(peer) });
     }
 

@@ -34,10 +34,10 @@ impl ConnectionManager {
 
     fn check_links(&self) {
         let limits = &self.config.limits;
-        for (id, entry) in &self.links {
-            self.check_entry(*id, entry);
-            Self::check_deadline(*id, entry, limits);
-            assert_eq!(entry.set, self.timers.at(&Due::Link(*id)), "{id}'s timer");
+        for (id, entry) in self.links.iter() {
+            self.check_entry(id, entry);
+            Self::check_deadline(id, entry, limits);
+            assert_eq!(entry.set, self.timers.at(&Due::Link(id)), "{id}'s timer");
         }
         let gone = |id| !self.links.contains_key(id);
         assert!(
@@ -61,7 +61,7 @@ impl ConnectionManager {
         assert_eq!(self.probers.contains(id), prober, "{id} as a prober");
         match entry.owner {
             Owner::Connection(owner) => {
-                let connection = self.connections.get(&owner).map(|connection| &**connection);
+                let connection = self.connections.get(&owner);
                 let has = |connection: &&Connection| connection.links().any(|link| link == *id);
                 let connection = connection.filter(has);
                 assert!(connection.is_some(), "{id} says {owner} owns it");
@@ -84,7 +84,7 @@ impl ConnectionManager {
         let id = &id;
         let entry = |link: &LinkId| match known {
             Some((own, entry)) if own == *link => Some(entry),
-            _ => self.links.get(link).map(|entry| &**entry),
+            _ => self.links.get(link),
         };
         for link in connection.links() {
             let owner = entry(&link).map(|entry| entry.owner);
@@ -114,7 +114,7 @@ impl ConnectionManager {
     }
 
     fn check_connections(&self) {
-        self.connections.iter().for_each(|(id, connection)| self.check_connection(*id, connection, None));
+        self.connections.iter().for_each(|(id, connection)| self.check_connection(id, connection, None));
         for (query, waiting) in &self.queries {
             let waits = |id| {
                 let dial = self.connections.get(id).and_then(|connection| connection.dial.as_ref());
@@ -122,14 +122,14 @@ impl ConnectionManager {
             };
             assert!(waiting.as_ref().is_none_or(waits), "nobody waits for {query}");
         }
-        let sessions = self.connections.iter().filter_map(|(id, c)| Some((c.session()?.key, *id)));
+        let sessions = self.connections.iter().filter_map(|(id, c)| Some((c.session()?.key, id)));
         let mut sessions: Vec<_> = sessions.collect();
         sessions.sort_unstable();
         assert!(sessions.into_iter().eq(self.pairs.sessions()), "one session a pair");
         let known = self.pairs.len();
         assert!(known <= Pairs::bound(self.connections.len()), "{known} pairs are remembered");
         let accepted = self.connections.iter().filter_map(|(id, connection)| match connection.origin {
-            Origin::Accepted(key) => Some((key, *id)),
+            Origin::Accepted(key) => Some((key, id)),
             Origin::Created | Origin::AcceptedSession => None,
         });
         let mut accepted: Vec<_> = accepted.collect();

@@ -163,7 +163,7 @@ impl ConnectionManager {
         let mut io = crate::link::Io { now, me, key, limits, actions };
         let (link_of, owner) = (Link::dial(link, address, hello, &mut io), Owner::Connection(id));
         let entry = Entry { link: link_of, owner, set: None };
-        self.links.insert(link, Box::new(entry));
+        self.links.insert(link, entry);
         self.pump(now, link, actions);
     }
 

@@ -8,6 +8,7 @@ use super::types::{
     ConnectionError, ConnectionEvent, ConnectionKind, ConnectionState, DisconnectReason, KindId, PeerInfo,
     Role,
 };
+use crate::id_map::IdMap;
 use crate::link::{Io, Link};
 use crate::machine::Actions;
 use crate::net::Endpoint;
@@ -37,9 +38,8 @@ pub struct ConnectionManager {
     pub(super) advertised: Option<Address>,
     /// Whether peers may begin sessions.
     pub(super) admits: bool,
-    /// Boxed, as links are: a map's nodes are half empty, and should be small.
-    pub(super) connections: BTreeMap<ConnectionId, Box<Connection>>,
-    pub(super) links: BTreeMap<LinkId, Box<Entry>>,
+    pub(super) connections: IdMap<ConnectionId, Connection>,
+    pub(super) links: IdMap<LinkId, Entry>,
     /// Accepted links that are still shaking hands.
     pub(super) newcomers: BTreeSet<LinkId>,
     /// Links of those who only want to know who is there.
@@ -71,8 +71,8 @@ impl ConnectionManager {
             kinds: BTreeMap::new(),
             advertised: None,
             admits: true,
-            connections: BTreeMap::new(),
-            links: BTreeMap::new(),
+            connections: IdMap::new(),
+            links: IdMap::new(),
             newcomers: BTreeSet::new(),
             probers: BTreeSet::new(),
             orphans: BTreeSet::new(),
@@ -131,7 +131,7 @@ impl ConnectionManager {
             return Err(ConnectionError::WrongRole(kind));
         }
         let id = ConnectionId::next(&mut self.last.connection);
-        self.connections.insert(id, Box::new(Connection::new(kind, Origin::Created, State::Idle)));
+        self.connections.insert(id, Connection::new(kind, Origin::Created, State::Idle));
         Ok(id)
     }
 
@@ -424,11 +424,11 @@ impl ConnectionManager {
         for listener in self.listeners.keys().copied().collect::<Vec<_>>() {
             self.close_listener(now, listener, actions);
         }
-        for link in self.links.keys().copied().collect::<Vec<_>>() {
+        for link in self.links.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             self.disown(link);
             self.touch(now, link, actions, Link::abandon);
         }
-        for (id, mut connection) in core::mem::take(&mut self.connections) {
+        for (id, mut connection) in core::mem::take(&mut self.connections).into_all() {
             let packs = connection.session_mut().map(|session| session.out.take()).unwrap_or_default();
             if !packs.is_empty() {
                 self.events.push_back(ConnectionEvent::Undelivered { id, packs });
@@ -491,7 +491,7 @@ impl ConnectionManager {
     /// What is under way or waits, by name, for leak checks: all zero once nothing goes on. Not counted: the epochs of past
     /// diallers, which are kept on purpose and bounded.
     pub fn unfinished(&self) -> Vec<(&'static str, usize)> {
-        let links = || self.links.values().map(|entry| &entry.link);
+        let links = || self.links.iter().map(|(_, entry)| &entry.link);
         vec![
             ("look-ups", self.queries.len()),
             ("handshakes", self.newcomers.len()),

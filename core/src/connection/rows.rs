@@ -11,11 +11,11 @@ use alloc::vec::Vec;
 impl ConnectionManager {
     /// Where everything of it stands, for whoever looks on.
     pub fn rows(&self, rows: &mut Vec<Row>) {
-        for (id, connection) in &self.connections {
-            rows.push(Row::new(Key::Connection(*id), connection.line()).on(*id));
+        for (id, connection) in self.connections.iter() {
+            rows.push(Row::new(Key::Connection(id), connection.line()).on(id));
             if let Some(session) = connection.session() {
                 let dials = connection.dial.is_some();
-                rows.push(Row::new(Key::Connection(*id), session.standing(dials)).on(*id));
+                rows.push(Row::new(Key::Connection(id), session.standing(dials)).on(id));
             }
         }
         rows.reserve(self.links.len() + self.listeners.len());
@@ -24,7 +24,7 @@ impl ConnectionManager {
                 Owner::Connection(id) => Some(id),
                 Owner::Newcomer(_) | Owner::Prober(_) | Owner::Nobody => None,
             };
-            Row::new(Key::Link(*id), entry.standing()).on(on)
+            Row::new(Key::Link(id), entry.standing()).on(on)
         }));
         let listeners = self.listeners.iter();
         rows.extend(listeners.map(|(id, listener)| Row::new(Key::Listener(*id), listener.standing())));

@@ -157,7 +157,7 @@ impl ConnectionManager {
                 self.enter(now, link, Owner::Connection(fresh), actions);
                 self.pairs.begin(key, mine, theirs.generation, fresh);
                 let connection = Connection::new(kind, Origin::AcceptedSession, State::Idle);
-                self.connections.insert(fresh, Box::new(connection));
+                self.connections.insert(fresh, connection);
                 self.begin(fresh, key, rule, peer.clone(), hello.max_data, theirs);
                 self.events.push_back(ConnectionEvent::Accepted {
                     id: fresh,
@@ -369,6 +369,12 @@ impl ConnectionManager {
             && let Some((pack, acknowledgement)) = session.next_message(on)
         {
             entry.link.queue_message(pack, acknowledgement, limits);
+        }
+        // Whoever answers at once has just begun to wait: nobody need wake up for what went along.
+        let waits = session.waits_to_acknowledge.filter(|_| !session.incoming.owes()).map(|at| (at, id));
+        if waits.is_some() && self.acknowledgements.back() == waits.as_ref() {
+            self.acknowledgements.pop_back();
+            session.waits_to_acknowledge = None;
         }
         entry.link.flush(&mut io);
         self.settle(on);

@@ -173,6 +173,35 @@ fn an_acknowledgement_goes_along_with_a_message() {
 }
 
 #[test]
+fn who_answers_at_once_is_not_woken_for_an_acknowledgement() {
+    let mut world = two();
+    let (a, b) = world.join(0, 1, PAIR, B);
+    let (c, _) = world.join(0, 1, SESSIONS, B);
+    world.send_all(0, a, &["ask"]);
+    world.run();
+    let before = world.nodes[1].machine.deadline();
+    assert_eq!(world.texts(1), ["ask"]);
+    let waits = world.nodes[1].machine.deadline();
+    assert!(waits < before, "an acknowledgement waits for a message to go along with");
+    world.send_all(1, b, &["answer"]);
+    assert!(world.nodes[1].machine.deadline() >= before, "it has gone along");
+    // What waits behind another session's is still said in time.
+    world.send_all(0, a, &["again"]);
+    world.send_all(0, c, &["more"]);
+    world.run();
+    assert_eq!(world.texts(1), ["again", "more"]);
+    world.send_all(1, b, &["answer"]);
+    world.acknowledge();
+    let told = world.take(0);
+    for heard in [
+        ConnectionEvent::Acknowledged { id: a, sequence: 2 },
+        ConnectionEvent::Acknowledged { id: c, sequence: 1 },
+    ] {
+        assert!(told.contains(&heard), "{told:?}");
+    }
+}
+
+#[test]
 fn n8_a_peer_that_takes_nothing_is_sent_no_more_than_its_window() {
     let mut world = World::new(0);
     for _ in 0..2 {

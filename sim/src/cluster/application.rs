@@ -85,9 +85,9 @@ impl Cluster {
         let twice = !matches!(command, ExecutorCommand::Input { .. } | ExecutorCommand::Publish { .. });
         if twice && self.world.ctx.fault(Fault::DoubledCommand, 100) {
             let later = delay + self.world.ctx.value(0, SECOND);
-            self.world.command(proc, later, Command::Executor(command.clone()));
+            self.world.command(proc, later, Command::Executor(Box::new(command.clone())));
         }
-        self.world.command(proc, delay, Command::Executor(command));
+        self.world.command(proc, delay, Command::Executor(Box::new(command)));
     }
 
     fn give_input(&mut self, proc: ProcId, task: TaskId) {
@@ -123,7 +123,7 @@ impl Cluster {
         }
         let (token, spec) = (self.plans[plan].token, self.plans[plan].spec.clone());
         self.asked.insert(token, proc);
-        self.world.command(proc, 0, Command::Executor(ExecutorCommand::Publish { token, spec }));
+        self.world.command(proc, 0, Command::Executor(Box::new(ExecutorCommand::Publish { token, spec })));
     }
 
     fn stopped(&mut self, proc: ProcId) {

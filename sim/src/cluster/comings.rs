@@ -56,7 +56,7 @@ impl Cluster {
             self.comes_back(at, going.back_after_us);
         } else {
             self.nodes[at].goes = Some(going.back_after_us);
-            self.world.command(proc, 0, Command::Executor(ExecutorCommand::Shutdown));
+            self.world.command(proc, 0, Command::Executor(Box::new(ExecutorCommand::Shutdown)));
         }
     }
 

@@ -133,7 +133,7 @@ impl Cluster {
         for (at, proc) in &procs {
             let command = match self.nodes[*at].role {
                 Role::Registry => Command::Registry(RegistryCommand::Shutdown),
-                Role::Publisher | Role::Executor(_) => Command::Executor(ExecutorCommand::Shutdown),
+                Role::Publisher | Role::Executor(_) => Command::Executor(Box::new(ExecutorCommand::Shutdown)),
             };
             let delay = self.world.ctx.choices.below(2 * SECOND);
             self.world.command(*proc, delay, command.clone());

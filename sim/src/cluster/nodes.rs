@@ -101,7 +101,7 @@ impl Cluster {
         let proc = self.world.start(host, name, brain, supervised);
         let command = match role {
             Role::Registry => Command::Registry(RegistryCommand::Listen(SocketAddr::new(ip, REGISTRY_PORT))),
-            Role::Publisher | Role::Executor(_) => Command::Executor(ExecutorCommand::Start),
+            Role::Publisher | Role::Executor(_) => Command::Executor(Box::new(ExecutorCommand::Start)),
         };
         if let Role::Executor(slots) = role {
             let labels = self.setup.labels_of(self.executor_number(at));

@@ -135,18 +135,19 @@ impl Outgoing {
 
     /// Panics if the counts do not fit the queue.
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.bytes, self.queue.iter().map(cost).sum::<usize>(), "bytes of a session's queue");
         assert!(self.sent >= self.acknowledged, "acknowledged and never sent");
-        assert!(self.sent <= self.acknowledged + self.queue.len() as u64, "sent and never queued");
-        let in_flight = usize::try_from(self.sent - self.acknowledged).unwrap_or(usize::MAX);
-        let bytes = self.queue.iter().take(in_flight).map(cost).sum::<usize>();
-        assert_eq!(self.in_flight, bytes, "bytes under way");
-        let last = in_flight.checked_sub(1).and_then(|last| self.queue.get(last)).map_or(0, cost);
-        assert!(self.in_flight < self.window + last.max(1), "more under way than the peer keeps");
-        assert!(
-            self.queue.iter().zip(self.acknowledged + 1..).all(|(pack, n)| pack.sequence == n),
-            "numbers"
-        );
+        let (mut bytes, mut under_way, mut last) = (0, 0, 0);
+        for (pack, number) in self.queue.iter().zip(self.acknowledged + 1..) {
+            assert_eq!(pack.sequence, number, "numbers");
+            bytes += cost(pack);
+            if number <= self.sent {
+                (under_way, last) = (bytes, cost(pack));
+            }
+        }
+        assert!(self.sent <= self.newest(), "sent and never queued");
+        assert_eq!(self.bytes, bytes, "bytes of a session's queue");
+        assert_eq!(self.in_flight, under_way, "bytes under way");
+        assert!(under_way < self.window + last.max(1), "more under way than the peer keeps");
     }
 }
 
