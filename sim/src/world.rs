@@ -164,6 +164,8 @@ pub(crate) struct World {
     actions: Vec<Action<Notice>>,
     /// Events that machines have handled.
     pub(crate) handled: u64,
+    /// Things that have happened since time went on.
+    at_once: u32,
     /// Who reads along, if a test wants to know what passes.
     pub(crate) tap: Option<Tap>,
     /// What was reached, if somebody watches.
@@ -172,6 +174,8 @@ pub(crate) struct World {
 
 /// Ticks in a row at one moment before a machine counts as spinning.
 const MAX_SPINS: u32 = 50;
+/// Things that happen at one moment before the world counts as standing still: many times what a crowd of hundreds brings about.
+const MAX_AT_ONCE: u32 = 2_000_000;
 
 impl World {
     pub(crate) fn new(mut ctx: Context) -> Self {
@@ -188,6 +192,7 @@ impl World {
             runs: BTreeMap::new(),
             actions: Vec::new(),
             handled: 0,
+            at_once: 0,
             tap: None,
             marks: None,
         }
@@ -394,7 +399,12 @@ impl World {
 
     /// The next thing happens, if it does by `limit`.
     pub(crate) fn step(&mut self, limit: Micros) -> Result<Option<Happening>, Failure> {
+        let before = self.ctx.now;
         let Some(item) = self.ctx.next(limit) else { return Ok(None) };
+        self.at_once = if self.ctx.now == before { self.at_once + 1 } else { 0 };
+        if self.at_once > MAX_AT_ONCE {
+            return Err(self.stands_still(&item));
+        }
         let at_work = self.proc_of_item(&item).and_then(|proc| self.procs.get(proc));
         self.ctx.choices.enter(at_work.map_or(self.scenario, |proc| proc.place));
         if let Some(host) = self.host_of_item(&item)
@@ -591,6 +601,13 @@ impl World {
         }
     }
 
+    /// Time does not go on.
+    fn stands_still(&self, item: &Item) -> Failure {
+        let whose = self.proc_of_item(item).unwrap_or(ProcId(0));
+        let what = format!("{MAX_AT_ONCE} things happen at one moment, and then {item:?}");
+        self.failure(whose, FailureKind::Liveness, "spin", what)
+    }
+
     /// A failure on a node, now.
     pub(crate) fn failure(
         &self,
@@ -644,6 +661,22 @@ mod tests {
         fn unfinished(&self) -> Vec<(&'static str, usize)> {
             Vec::new()
         }
+    }
+
+    #[test]
+    fn a_moment_that_does_not_end_is_seen() {
+        let ctx = Context::new(Choices::seeded(1, "here"), Injection::Planned(Vec::new()), false);
+        let mut world = World::new(ctx);
+        world.plan(5, 1);
+        let failure = loop {
+            match world.step(10) {
+                Ok(Some(Happening::Due(number))) => world.plan(5, number),
+                Ok(_) => panic!("nothing else is planned"),
+                Err(failure) => break failure,
+            }
+        };
+        assert_eq!((failure.kind, failure.oracle, failure.at), (FailureKind::Liveness, "spin", 5));
+        assert!(failure.what.contains("Scenario(1)"), "{failure}");
     }
 
     #[test]

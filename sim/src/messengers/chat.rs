@@ -7,6 +7,9 @@
 //! | `room` | nobody hears what is said in a room that it is not in, or what it says itself |
 //! | `chat-order` | of each speaker, a member hears the room's utterances in their order, and none twice |
 //! | `chat-lost` | in peace, each utterance has come to each member that is still the same process, unless its speaker was told that it has not |
+//!
+//! Whatever comes to a wrong node breaks `address` first, which is asked before `room`; what `room` adds is that it holds without
+//! knowing what an address means.
 
 use super::account::{Verdict, number};
 use crate::context::ProcId;
@@ -111,5 +114,62 @@ impl Chat {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use xxnet_core::pack::PackType;
+
+    const SPEAKER: ProcId = ProcId(1);
+    const HEARER: ProcId = ProcId(2);
+
+    fn message(number: u64) -> DataPack {
+        DataPack::new(PackType::RAW, Bytes::copy_from_slice(&number.to_le_bytes()))
+    }
+
+    /// Node 0 says two things to node 1 in the room of both; node 2 is in another one.
+    fn chat() -> Chat {
+        let mut chat = Chat::new(&[vec![0, 1], vec![0, 2]]);
+        for message in [10, 11] {
+            let utterance = chat.utterance();
+            chat.says(message, (0, utterance), SPEAKER, (1, Some(HEARER)));
+        }
+        chat
+    }
+
+    fn broken(verdict: Verdict) -> Option<&'static str> {
+        verdict.err().map(|(oracle, _)| oracle)
+    }
+
+    #[test]
+    fn nobody_hears_another_room_or_itself() {
+        let mut chat = chat();
+        assert_eq!(chat.others(0, 0), [1]);
+        assert_eq!((chat.rooms_of(0), chat.rooms_of(2)), (vec![0, 1], vec![1]));
+        assert_eq!(broken(chat.heard(2, ProcId(3), &message(10))), Some("room"));
+        assert_eq!(broken(chat.heard(0, SPEAKER, &message(10))), Some("room"));
+        assert_eq!(broken(chat.heard(1, HEARER, &message(10))), None);
+        assert_eq!(broken(chat.heard(2, ProcId(3), &message(99))), None, "no utterance at all");
+    }
+
+    #[test]
+    fn a_speaker_is_heard_in_order_and_once() {
+        let mut chat = chat();
+        assert_eq!(broken(chat.heard(1, HEARER, &message(11))), None);
+        assert_eq!(broken(chat.heard(1, HEARER, &message(10))), Some("chat-order"));
+        assert_eq!(broken(chat.heard(1, HEARER, &message(10))), Some("chat-order"), "twice");
+    }
+
+    #[test]
+    fn what_never_came_is_lost_unless_that_was_told_or_somebody_is_gone() {
+        let mut chat = chat();
+        chat.heard(1, HEARER, &message(10)).expect("the first one");
+        assert_eq!(broken(chat.is_complete(|_| true)), Some("chat-lost"));
+        assert_eq!(broken(chat.is_complete(|proc| proc != HEARER)), None);
+        chat.told(&[message(11)]);
+        assert_eq!(broken(chat.is_complete(|_| true)), None);
     }
 }
