@@ -26,10 +26,7 @@ impl Cluster {
                 self.cannot_listen(proc);
                 Ok(())
             }
-            Notice::Registry(RegistryNotice::Stopped) => {
-                self.stopped(proc);
-                Ok(())
-            }
+            Notice::Registry(RegistryNotice::Stopped) => self.stopped(proc),
             Notice::Registry(_) | Notice::Client(_) | Notice::Connections(_) | Notice::Messenger(_) => Ok(()),
         }
     }
@@ -73,7 +70,7 @@ impl Cluster {
                 }
             }
             ExecutorNotice::ListenFailed(..) => self.cannot_listen(proc),
-            ExecutorNotice::Stopped => self.stopped(proc),
+            ExecutorNotice::Stopped => return self.stopped(proc),
             // For people, and for the oracles.
             _ => {}
         }
@@ -126,10 +123,13 @@ impl Cluster {
         self.world.command(proc, 0, Command::Executor(Box::new(ExecutorCommand::Publish { token, spec })));
     }
 
-    fn stopped(&mut self, proc: ProcId) {
+    /// A node says that all is closed, amid work or in the end: what it holds by then, nobody would let go of.
+    fn stopped(&mut self, proc: ProcId) -> Result<(), Failure> {
+        self.holds_nothing(proc)?;
         if let Some(at) = self.nodes.iter().position(|node| node.proc == Some(proc)) {
             self.nodes[at].stopped = true;
             self.gone(at);
         }
+        Ok(())
     }
 }
