@@ -51,7 +51,7 @@ const MUTANTS: [Mutant; 18] = [
     // A message of a session is acknowledged once it has come, taken or not.
     mutant("acknowledged-on-arrival", "session delivery", &["acknowledged"], 7),
     // What waits for an address that turns out to be a connected peer's comes behind what is sent there later.
-    mutant("waiting-overtaken", "messenger", &["order"], 85),
+    mutant("waiting-overtaken", "messenger", &["order"], 93),
     // A publisher takes a lease for over before it is.
     mutant("lease", "leases", &["copies"], 28),
     // A task that was granted before is granted again under the same attempt number.
