@@ -156,20 +156,25 @@ impl Cluster {
         }
         let quiet = self.world.ctx.now + 30 * SECOND;
         self.run(quiet, |_| false)?;
-        procs.into_iter().try_for_each(|(_, proc)| self.holds_nothing(proc))
+        for (_, proc) in procs {
+            self.holds_nothing(proc)?;
+            if let Some(deadline) = self.world.deadline(proc) {
+                let what = format!("it has stopped, and wants a tick at {deadline:?}");
+                return Err(self.world.failure(proc, FailureKind::Safety, "leak", what));
+            }
+        }
+        Ok(())
     }
 
-    /// A process that has stopped has let go of all that it had.
+    /// A process that has stopped has let go of all that it had; a timer may still be due.
     pub(super) fn holds_nothing(&self, proc: ProcId) -> Result<(), Failure> {
         let (links, listeners) = self.world.net.held_by(proc);
         let (folders, trees) = self.world.disk.held_by(proc);
         let runs = self.world.processes.held_by(proc);
-        let deadline = self.world.deadline(proc);
         let held = [links, listeners, folders, trees, runs];
-        if held.iter().sum::<usize>() > 0 || deadline.is_some() {
-            let what = format!(
-                "it has stopped, and holds links, listeners, folders, trees, commands {held:?}, deadline {deadline:?}"
-            );
+        if held.iter().sum::<usize>() > 0 {
+            let what =
+                format!("it has stopped, and holds links, listeners, folders, trees, commands {held:?}");
             return Err(self.world.failure(proc, FailureKind::Safety, "leak", what));
         }
         Ok(())
