@@ -303,8 +303,8 @@ tables! {
         Requested = "requested" => [Broken Receiving Committing Closing] gone;
         /// Blocks come.
         Receiving = "receiving" => [Requested Broken Arrived Committing Closing] gone;
-        /// The link has ended before all was known to be here.
-        Broken = "broken" => [Requested Committing Closing] gone;
+        /// The link has ended before all was known to be here. The answer to an earlier request may come along with the next link.
+        Broken = "broken" => [Requested Receiving Committing Closing] gone;
         /// All of it is verified; another file of the same name is still being made visible, or copies are for others.
         Arrived = "arrived" => [Committing Closing] gone;
         /// It is being made visible.
