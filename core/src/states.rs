@@ -212,8 +212,8 @@ tables! {
     }
 
     /// What an executor has with one registry.
-    RegistrationState = "executor.registration", begins [Dialling] {
-        /// A pause before the next dial.
+    RegistrationState = "executor.registration", begins [Dialling Waiting] {
+        /// A pause before the next dial; or for good, if the executor was to end before it listened.
         Waiting = "waiting" => [Dialling];
         /// Dialling or shaking hands.
         Dialling = "dialling" => [Waiting Linked];
@@ -413,8 +413,8 @@ tables! {
         AwaitHello = "await-hello" => [WelcomeSent Flushing Closed] gone;
         /// Acceptor: Confirm is awaited.
         WelcomeSent = "welcome-sent" => [Established Flushing Closed] gone;
-        /// Both ends have proven the key.
-        Established = "established" => [Flushing Closed] gone;
+        /// Both ends have proven the key. Where nothing is to be sent any more, the end is told at once.
+        Established = "established" => [Flushing Ending Closed] gone;
         /// Closing: the outbox goes first.
         Flushing = "flushing" => [Ending Closed] gone;
         /// Closing: our end is being told.
