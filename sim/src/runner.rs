@@ -64,10 +64,17 @@ pub fn run_plan(plan: &Plan, trace: bool) -> Outcome {
     run(plan.clone(), injection, Choices::seeded(plan.seed, "world"), trace)
 }
 
+/// What applications do in a run that bytes decide: where the bytes end every pause is the shortest, and a minute would be sixty
+/// thousand acts of each.
+const DRIVEN_ACTS: u64 = 1_000;
+
 /// Runs what a driver draws: the scenario first, then its life. The plan of such a run has its faults, and other delays.
 pub fn run_driven(kind: Kind, driver: impl Driver + Send + 'static) -> Outcome {
     let mut choices = Choices::new(driver, "plan");
-    let scenario = Scenario::draw(kind, &mut choices);
+    let mut scenario = Scenario::draw(kind, &mut choices);
+    if let Scenario::Connections(nodes) | Scenario::Messages(nodes) = &mut scenario {
+        nodes.acts = Some(DRIVEN_ACTS);
+    }
     let injection = Injection::Drawn(scenario.swarm().clone());
     run(Plan { why: String::new(), seed: 0, scenario, faults: Vec::new() }, injection, choices, false)
 }
