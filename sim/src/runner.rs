@@ -65,8 +65,8 @@ pub fn run_plan(plan: &Plan, trace: bool) -> Outcome {
 }
 
 /// What applications do in a run that bytes decide: where the bytes end every pause is the shortest, and a minute would be sixty
-/// thousand acts of each.
-const DRIVEN_ACTS: u64 = 1_000;
+/// thousand acts of each. More than these teach a fuzzer nothing, and fill queues that are looked through after each event.
+const DRIVEN_ACTS: u64 = 100;
 
 /// Runs what a driver draws: the scenario first, then its life. The plan of such a run has its faults, and other delays.
 pub fn run_driven(kind: Kind, driver: impl Driver + Send + 'static) -> Outcome {
